@@ -1,0 +1,376 @@
+//! What do a legacy client, the proxy and a mail server say to each other until the mailbox is open? This is the
+//! contract that each protocol fulfils, free of sockets, clocks and logs: lines and literals go in, actions come out.
+//!
+//! A protocol is one file with two machines: a [`ClientDialogue`], which plays the server towards the client until the
+//! client has shown a [`Credential`], and an [`UpstreamDialogue`], which plays the client towards the mail server until
+//! that has taken the mailbox. The driver is [`crate::session`]; what comes after is [`crate::relay`].
+
+pub mod imap;
+pub mod line;
+pub mod pop3;
+pub mod sasl;
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::secret::Secret;
+
+/// What a legacy client and we say to each other until it has shown a credential.
+pub trait ClientDialogue: Send {
+    /// What is said first.
+    fn greeting(&mut self) -> Bytes;
+
+    /// One line, without its line end, or the literal that [`ClientDialogue::literal`] announced. Answers with what is
+    /// to be done, in order. Not to be called between an [`ClientAction::Authenticate`] and its verdict.
+    fn hear(&mut self, unit: Bytes, out: &mut Vec<ClientAction>);
+
+    /// TLS is up, as [`ClientAction::StartTls`] asked.
+    fn secured(&mut self);
+
+    /// The upstream took the mailbox; `said` is what it told us. The client's success reply: after it, every byte
+    /// belongs to the relay.
+    fn admit(&mut self, said: Accepted) -> Bytes;
+
+    /// The credential was refused: said in the protocol's own response codes, after which the dialogue goes on.
+    fn refuse(&mut self, why: Refusal) -> Bytes;
+
+    /// The last words before the proxy closes the connection for a reason of its own.
+    fn goodbye(&mut self, why: Goodbye) -> Bytes;
+
+    /// Octets of literal still due, where the protocol has literals. Never above [`line::MAX_LITERAL`].
+    fn literal(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// What the driver is to do for a [`ClientDialogue`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum ClientAction {
+    /// Send these bytes.
+    Send(Bytes),
+    /// Send these bytes, forget what has been read and not yet heard, and begin TLS.
+    StartTls(Bytes),
+    /// Decide on this credential and say the verdict by `admit` or `refuse`.
+    Authenticate(Credential),
+    /// Send these bytes and close the connection.
+    Close(Bytes),
+}
+
+/// What we and the upstream say to each other until it has taken the mailbox.
+pub trait UpstreamDialogue: Send {
+    /// One line, without its line end.
+    fn hear(&mut self, line: Bytes, out: &mut Vec<UpstreamAction>);
+
+    /// TLS is up, as [`UpstreamAction::StartTls`] asked.
+    fn secured(&mut self, out: &mut Vec<UpstreamAction>);
+}
+
+/// What the driver is to do for an [`UpstreamDialogue`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum UpstreamAction {
+    /// Send these bytes.
+    Send(Bytes),
+    /// Send these bytes, which hold the access token: they are not for any log.
+    SendSecret(Secret<Vec<u8>>),
+    /// Begin TLS. Bytes that were read and not yet heard are an injection: give up (RFC 9051, 11.3; RFC 2595, 2.1).
+    StartTls,
+    /// The mailbox is open; bytes not yet heard belong to the client.
+    Accepted(Accepted),
+    /// The mailbox stays shut. The connection is of no further use.
+    Refused(Rejection),
+}
+
+/// What a client shows to be let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// Who it says it is: RFC 4616's authentication identity.
+    pub username: Username,
+    /// The octets of its password, as they came.
+    pub password: Secret<Vec<u8>>,
+    /// Whom it wants to act as, where it said so: RFC 4616's authorization identity.
+    pub authorization_id: Option<Username>,
+}
+
+/// A user name as typed by a client: never empty, free of control characters, folded for case, so that `Ann@Example.org`
+/// and `ann@example.org` are one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Username(String);
+
+impl Username {
+    /// Reads a user name off the wire. UTF-8 is what the RFCs ask for; old clients send ISO 8859-1, in which every octet
+    /// is a character, so octets that are no UTF-8 are read as that.
+    ///
+    /// # Errors
+    /// Empty, or holding a control character: those could break out of a log line or of the XOAUTH2 string.
+    pub fn from_wire(octets: &[u8]) -> Result<Self, MalformedName> {
+        match std::str::from_utf8(octets) {
+            Ok(name) => Self::parse(name),
+            Err(_) => Self::parse(&octets.iter().map(|&octet| char::from(octet)).collect::<String>()),
+        }
+    }
+
+    /// Reads a user name from text.
+    ///
+    /// # Errors
+    /// As [`Username::from_wire`].
+    pub fn parse(name: &str) -> Result<Self, MalformedName> {
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return Err(MalformedName);
+        }
+        Ok(Self(name.to_lowercase()))
+    }
+
+    /// The folded name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What stands behind the last `@`, if anything does on both sides of it.
+    pub fn domain(&self) -> Option<&str> {
+        self.0.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty()).map(|(_, d)| d)
+    }
+}
+
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The address of the mailbox that is to be opened: never empty, free of control characters and white space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mailbox(String);
+
+impl Mailbox {
+    /// Reads an address from text.
+    ///
+    /// # Errors
+    /// Empty, or holding a control character or white space.
+    pub fn parse(address: &str) -> Result<Self, MalformedName> {
+        if address.is_empty() || address.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(MalformedName);
+        }
+        Ok(Self(address.to_owned()))
+    }
+
+    /// The address as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A name that is empty or holds characters that no name may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the name is empty or holds control characters")]
+pub struct MalformedName;
+
+/// What the upstream said when it took the mailbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// The text of its success reply, behind the status; it may begin with a response code.
+    pub text: Bytes,
+    /// The untagged responses that came before it, whole and without line ends.
+    pub untagged: Vec<Bytes>,
+}
+
+/// Why the upstream did not take the mailbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// What the client is told.
+    pub why: Refusal,
+    /// The upstream's own words, printable and cut to a length: for the log.
+    pub said: String,
+}
+
+/// Why a client is not let in: as much as a client may know. What the administrator needs is in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// User name or password is wrong. Which of the two is not told: it would help to guess.
+    Credentials,
+    /// The password was right, but the authorization identity is somebody else's.
+    Authorization,
+    /// The identity provider refuses the application: nothing helps but an administrator.
+    Application,
+    /// No token is to be had at the moment.
+    TokenUnavailable,
+    /// The mail server cannot be reached, breaks off, or says itself that it cannot.
+    UpstreamUnavailable,
+    /// Another session holds the mailbox locked.
+    MailboxInUse,
+    /// The mail server refuses the mailbox to the application: nothing helps but an administrator.
+    Mailbox,
+}
+
+impl Refusal {
+    /// Whether the same login may succeed later without anybody doing anything.
+    pub fn is_temporary(self) -> bool {
+        match self {
+            Self::TokenUnavailable | Self::UpstreamUnavailable | Self::MailboxInUse => true,
+            Self::Credentials | Self::Authorization | Self::Application | Self::Mailbox => false,
+        }
+    }
+
+    /// The human-readable text behind the response code, the same in every protocol.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Credentials => "Authentication failed.",
+            Self::Authorization => "Authentication succeeded, but not for that authorization identity.",
+            Self::Application => "The identity provider refuses this proxy: see its log.",
+            Self::TokenUnavailable => "The identity provider cannot be reached: try again later.",
+            Self::UpstreamUnavailable => "The mail server cannot be reached: try again later.",
+            Self::MailboxInUse => "The mailbox is in use by another session: try again later.",
+            Self::Mailbox => "The mail server refuses this mailbox to the proxy: see its log.",
+        }
+    }
+}
+
+/// Why the proxy ends a conversation that has not come to a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Goodbye {
+    /// A line beyond [`line::MAX_LINE`].
+    LineTooLong,
+    /// Too long without a login.
+    TimedOut,
+    /// The proxy is being stopped.
+    ShuttingDown,
+}
+
+impl Goodbye {
+    /// The text behind the status, the same in every protocol.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::LineTooLong => "The line is too long.",
+            Self::TimedOut => "No login came in time.",
+            Self::ShuttingDown => "The proxy is shutting down.",
+        }
+    }
+}
+
+/// The protocols that clients are served in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// IMAP4rev1 and IMAP4rev2: RFC 3501 and RFC 9051.
+    Imap,
+    /// POP3: RFC 1939.
+    Pop3,
+}
+
+impl Protocol {
+    /// Every protocol there is.
+    pub const ALL: [Self; 2] = [Self::Imap, Self::Pop3];
+
+    /// Its name in the configuration and in logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Imap => "imap",
+            Self::Pop3 => "pop3",
+        }
+    }
+
+    /// What Exchange Online has after login, as far as a client may rely on it before login.
+    pub fn exchange_capabilities(self) -> &'static [&'static str] {
+        match self {
+            Self::Imap => imap::EXCHANGE_CAPABILITIES,
+            Self::Pop3 => pop3::EXCHANGE_CAPABILITIES,
+        }
+    }
+
+    /// The machine for a client that has just connected. `capabilities` are the upstream's after login.
+    pub fn client_dialogue(self, tls: ClientTls, capabilities: &Arc<[String]>) -> Box<dyn ClientDialogue> {
+        match self {
+            Self::Imap => Box::new(imap::Client::new(tls, Arc::clone(capabilities))),
+            Self::Pop3 => Box::new(pop3::Client::new(tls, Arc::clone(capabilities))),
+        }
+    }
+
+    /// The machine for an upstream that has just been dialled.
+    pub fn upstream_dialogue(self, tls: UpstreamTls, login: sasl::XOAuth2) -> Box<dyn UpstreamDialogue> {
+        match self {
+            Self::Imap => Box::new(imap::Upstream::new(tls, login)),
+            Self::Pop3 => Box::new(pop3::Upstream::new(tls, login)),
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How a client's connection stands with TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientTls {
+    /// Plaintext, and TLS is not to be had: a loopback listener.
+    Absent,
+    /// Plaintext so far; no login before STARTTLS or STLS.
+    Required,
+    /// TLS is up.
+    Active,
+}
+
+/// How an upstream's connection stands with TLS when the dialogue begins. There is no third way: a token never goes in
+/// clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamTls {
+    /// Plaintext so far: STARTTLS or STLS comes before anything else.
+    StartTls,
+    /// TLS is up.
+    Active,
+}
+
+/// SASL challenges that are answered after the token was shown, before the upstream is given up: a server that refuses
+/// the token sends one.
+pub(crate) const MAX_CHALLENGES: usize = 3;
+
+/// Exchange has no response codes. By these words it means trouble that passes: a lost mailbox server, throttling, and a
+/// mailbox that is new, was not granted long ago, or has too many connections.
+pub(crate) fn exchange_will_recover(said: &[u8]) -> bool {
+    [&b"Server Unavailable"[..], b"Request is throttled", b"authenticated but not connected"]
+        .iter()
+        .any(|words| contains(said, words))
+}
+
+/// Whether `line` begins with `word`, in any letter case.
+pub(crate) fn begins_with(line: &[u8], word: &[u8]) -> bool {
+    line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
+/// Whether `text` holds `word`, in any letter case.
+pub(crate) fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mailbox, MalformedName, Username};
+
+    #[test]
+    fn names_are_folded_and_free_of_control_characters() {
+        assert_eq!(Username::from_wire(b"Ann@Example.ORG").expect("plain").as_str(), "ann@example.org");
+        assert_eq!(Username::from_wire(b"Jos\xe9").expect("ISO 8859-1").as_str(), "jos\u{e9}");
+        assert_eq!(Username::from_wire("Jos\u{e9}".as_bytes()).expect("UTF-8").as_str(), "jos\u{e9}");
+        for bad in [&b""[..], b"ann\x01auth=Bearer x", b"ann\r\n", b"ann\0", b"\x7f", b"ann\x85\xff"] {
+            assert_eq!(Username::from_wire(bad), Err(MalformedName), "{bad:?}");
+        }
+        assert_eq!(Mailbox::parse("ann@example.org\u{1}"), Err(MalformedName));
+        assert_eq!(Mailbox::parse("ann @example.org"), Err(MalformedName));
+    }
+
+    #[test]
+    fn a_domain_needs_something_on_both_sides() {
+        let domain = |name| Username::parse(name).expect("well-formed").domain().map(str::to_owned);
+        assert_eq!(domain("a@b@Contoso.com").as_deref(), Some("contoso.com"));
+        assert_eq!(domain("@contoso.com"), None);
+        assert_eq!(domain("ann@"), None);
+        assert_eq!(domain("ann"), None);
+    }
+}

@@ -242,15 +242,12 @@ async fn converse(
     writeln!(out).map_err(failed)
 }
 
-/// A line as Exchange hears it; where it holds XOAUTH2's message, that is decoded and the token cut out.
+/// A line as Exchange hears it; in place of XOAUTH2's message stands what it says, without the token.
 fn without_token(line: &str) -> String {
     const BEGIN: &str = "dXNlcj"; // "user=" in base64, but for its last bits
     match line.find(BEGIN) {
         None => format!("C: {line}"),
-        Some(start) => {
-            let octets = line.len() - start;
-            format!("C: {}base64(user={MAILBOX} ^A auth=Bearer <token>, {octets} octets)", &line[..start])
-        }
+        Some(start) => format!("C: {}(user={MAILBOX}, token)", &line[..start]),
     }
 }
 
@@ -267,6 +264,6 @@ fn contains(haystack: &[u8], needle: &str) -> bool {
 }
 
 /// Characters.
-const COLUMN: usize = 62;
+const COLUMN: usize = 60;
 
 const PATIENCE: Duration = Duration::from_secs(10);

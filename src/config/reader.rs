@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use etcetera::BaseStrategy as _;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
@@ -519,8 +520,8 @@ fn default_addresses(protocol: Protocol) -> Vec<ListenAddress> {
 fn default_state_dir() -> Option<PathBuf> {
     let systemd = std::env::var_os("STATE_DIRECTORY").filter(|directory| !directory.is_empty()).map(PathBuf::from);
     systemd.or_else(|| {
-        let project = directories::ProjectDirs::from("", "", "xoauth2-proxy")?;
-        Some(project.state_dir().unwrap_or(project.data_local_dir()).to_owned())
+        let places = etcetera::choose_base_strategy().ok()?;
+        Some(places.state_dir().unwrap_or_else(|| places.data_dir()).join("xoauth2-proxy"))
     })
 }
 

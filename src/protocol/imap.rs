@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::{BufMut as _, Bytes, BytesMut};
 use nom::branch::alt;
 use nom::bytes::complete::{tag as literally, take, take_while, take_while1};
-use nom::character::complete::{char, u32 as number};
+use nom::character::complete::{char, digit1};
 use nom::combinator::{all_consuming, map, opt, verify};
 use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser as _};
@@ -63,7 +63,7 @@ impl Client {
         let Some(literal) = announced_literal(line) else {
             return self.command(&begun.freeze(), out);
         };
-        let octets = usize::try_from(literal.octets).unwrap_or(usize::MAX);
+        let octets = literal.octets;
         if octets > MAX_LITERAL || begun.len() + octets > MAX_COMMAND {
             return if literal.synchronizing {
                 let tag = tag(&begun).map_or(&b"*"[..], |(_, tag)| tag);
@@ -277,7 +277,7 @@ fn send(untagged: &[u8], tag: &[u8], text: &[u8]) -> ClientAction {
 
 /// A literal that a line announces at its end.
 struct AnnouncedLiteral {
-    octets: u32,
+    octets: usize,
     synchronizing: bool,
 }
 
@@ -291,8 +291,17 @@ fn announced_literal(line: &[u8]) -> Option<AnnouncedLiteral> {
 }
 
 /// `literal = "{" number ["+"] "}" CRLF *CHAR8` (RFC 9051, 9; RFC 7888, 8): the part before CRLF.
-fn literal_size(input: &[u8]) -> IResult<&[u8], (u32, Option<char>)> {
+fn literal_size(input: &[u8]) -> IResult<&[u8], (usize, Option<char>)> {
     delimited(char('{'), (number, opt(char('+'))), char('}')).parse(input)
+}
+
+/// `number = 1*DIGIT`. One that is beyond any limit is as good as the largest there is: it is still a number, and what it
+/// counts is refused.
+fn number(input: &[u8]) -> IResult<&[u8], usize> {
+    let value = |digits: &[u8]| {
+        digits.iter().fold(0, |value: usize, digit| value.saturating_mul(10).saturating_add(usize::from(digit - b'0')))
+    };
+    map(digit1, value).parse(input)
 }
 
 /// `literal`, whose octets follow. `CHAR8 = %x01-ff`.
@@ -555,7 +564,8 @@ mod tests {
         assert_eq!(announced(b"a LOGIN {15}"), Some((15, true)));
         assert_eq!(announced(b" {0+}"), Some((0, false)));
         assert_eq!(announced(b"a ID ({4+}"), Some((4, false)));
-        for line in [&b"a LOGIN ann pw{5}"[..], b"a LOGIN ann {5} ", b"a X {4294967296}", b"a X {-1}", b"a X {}", b""] {
+        assert_eq!(announced(b"a X {99999999999999999999}"), Some((usize::MAX, true)));
+        for line in [&b"a LOGIN ann pw{5}"[..], b"a LOGIN ann {5} ", b"a X {-1}", b"a X {}", b""] {
             assert_eq!(announced(line), None, "{line:?}");
         }
     }

@@ -171,9 +171,10 @@ impl ClientDialogue for Client {
 
     fn hear(&mut self, unit: Bytes, out: &mut Vec<ClientAction>) {
         self.state = match mem::replace(&mut self.state, State::Finished) {
-            State::ExpectCommand { username } if unit.contains(&0) => {
+            // Whom it names is not clear, so nobody is named any more.
+            State::ExpectCommand { .. } if unit.contains(&0) => {
                 out.push(err("NUL is in no command."));
-                State::ExpectCommand { username }
+                State::between_commands()
             }
             State::ExpectCommand { username } => self.command(username, &unit, out),
             State::ExpectSaslResponse { exchange } => Self::sasl(exchange.respond(&unit), out),

@@ -118,8 +118,9 @@ impl Shared {
         let shared = Arc::clone(self);
         let request = async move {
             let outcome = shared.fetch.fetch().await.map(Arc::new);
-            {
+            let still_holds = {
                 let mut state = shared.lock();
+                let remaining = state.token.as_ref().map(|token| token.remaining(SystemTime::now()));
                 state.flight = None;
                 match &outcome {
                     Ok(token) => {
@@ -129,12 +130,17 @@ impl Shared {
                     Err(why) if !why.is_temporary() => state.refused = Some((Instant::now(), why.clone())),
                     Err(_) => {}
                 }
-            }
+                remaining.unwrap_or_default()
+            };
             match &outcome {
                 Ok(token) => {
                     info!(app = shared.app, seconds = token.remaining(SystemTime::now()).as_secs(), "token fetched");
                 }
-                Err(why) => warn!(app = shared.app, error = %why, "no token"),
+                // No login has failed yet, so no other line says it.
+                Err(why) if still_holds > UNUSABLE_BELOW => {
+                    warn!(app = shared.app, seconds = still_holds.as_secs(), error = %why, "token not renewed");
+                }
+                Err(why) => debug!(app = shared.app, error = %why, "no token"),
             }
             landing.send_replace(Some(outcome));
         };

@@ -384,7 +384,7 @@ impl Conversation {
     }
 
     /// Begins TLS as a server. What the client sent in clear behind its command is forgotten: somebody else may have put
-    /// it there (RFC 3207, 6; RFC 9051, 11.3).
+    /// it there (RFC 9051, 6.2.1; RFC 2595, 4).
     async fn accept_tls(mut self, config: &Arc<ServerConfig>) -> io::Result<Self> {
         self.framer.discard();
         Ok(Self { stream: self.stream.accept_tls(config).await?, framer: self.framer })

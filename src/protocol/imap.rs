@@ -19,7 +19,7 @@ use super::line::MAX_LITERAL;
 use super::sasl::{self, MECHANISMS, Mechanism, SaslError};
 use super::{
     Accepted, ClientAction, ClientDialogue, ClientTls, Credential, Goodbye, MAX_CHALLENGES, Refusal, Rejection,
-    UpstreamAction, UpstreamDialogue, UpstreamTls, Username, begins_with, contains, exchange_will_recover,
+    UpstreamAction, UpstreamDialogue, UpstreamTls, Username, begins_with, contains, exchange_will_recover, says,
 };
 
 /// What Exchange Online has after login, without what it keeps to itself (CLIENTACCESSRULES, BACKENDAUTHENTICATE, ...).
@@ -74,6 +74,15 @@ impl Client {
                 out.push(ClientAction::Close(reply(b"*", b"BYE [TOOBIG] The literal is too large.")));
                 State::Finished
             };
+        }
+        if literal.synchronizing && self.tls == ClientTls::Required {
+            // Before it sends a password in clear, not after.
+            if let Ok((rest, tag)) = tag(&begun)
+                && command_name(rest).is_ok_and(|(_, name)| name.eq_ignore_ascii_case(b"LOGIN"))
+            {
+                out.push(send(b"", tag, TLS_FIRST));
+                return State::between_commands();
+            }
         }
         begun.extend_from_slice(b"\r\n");
         if literal.synchronizing {
@@ -409,8 +418,8 @@ impl Upstream {
     }
 
     fn greeted(&self, line: &[u8], out: &mut Vec<UpstreamAction>) -> UpstreamState {
-        // PREAUTH is refused too: somebody's mailbox would be open, and before TLS it is an attack (RFC 9051, 11.4).
-        if !begins_with(line, b"* OK") {
+        // PREAUTH is refused too: somebody's mailbox would be open, and before TLS it is an attack (RFC 9051, 7.1.4).
+        if !says(line, b"* OK") {
             return rejected(Refusal::UpstreamUnavailable, line, out);
         }
         match self.tls {
@@ -424,7 +433,7 @@ impl Upstream {
 
     fn starttls_replied(line: &[u8], out: &mut Vec<UpstreamAction>) -> UpstreamState {
         match tagged(line, b"P0 ") {
-            Some(status) if begins_with(status, b"OK") => {
+            Some(status) if says(status, b"OK") => {
                 out.push(UpstreamAction::StartTls);
                 UpstreamState::ExpectTls
             }
@@ -448,7 +457,7 @@ impl Upstream {
     ) -> UpstreamState {
         if let Some(status) = tagged(line, b"P1 ") {
             return match status {
-                status if begins_with(status, b"OK") => {
+                status if says(status, b"OK") => {
                     let text = line.slice_ref(status.get(3..).unwrap_or_default());
                     out.push(UpstreamAction::Accepted(Accepted { text, untagged }));
                     UpstreamState::Finished
@@ -501,7 +510,7 @@ fn refusal(status: &[u8]) -> Refusal {
         Refusal::MailboxInUse
     } else if [&b"[UNAVAILABLE]"[..], b"[LIMIT]"].iter().any(|code| contains(status, code))
         || exchange_will_recover(status)
-        || !begins_with(status, b"NO")
+        || !says(status, b"NO")
     {
         Refusal::UpstreamUnavailable
     } else {

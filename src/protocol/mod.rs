@@ -36,7 +36,7 @@ pub trait ClientDialogue: Send {
     /// The credential was refused: said in the protocol's own response codes, after which the dialogue goes on.
     fn refuse(&mut self, why: Refusal) -> Bytes;
 
-    /// The last words before the proxy closes the connection for a reason of its own.
+    /// The last words before the proxy closes the connection for a reason of its own; empty where the protocol wants none.
     fn goodbye(&mut self, why: Goodbye) -> Bytes;
 
     /// Octets of literal still due, where the protocol has literals. Never above [`line::MAX_LITERAL`].
@@ -74,7 +74,7 @@ pub enum UpstreamAction {
     Send(Bytes),
     /// Send these bytes, which hold the access token: they are not for any log.
     SendSecret(Secret<Vec<u8>>),
-    /// Begin TLS. Bytes that were read and not yet heard are an injection: give up (RFC 9051, 11.3; RFC 2595, 2.1).
+    /// Begin TLS. Bytes that were read and not yet heard are an injection: give up (RFC 9051, 6.2.1; RFC 2595, 4).
     StartTls,
     /// The mailbox is open; bytes not yet heard belong to the client.
     Accepted(Accepted),
@@ -342,6 +342,11 @@ pub(crate) fn exchange_will_recover(said: &[u8]) -> bool {
 /// Whether `line` begins with `word`, in any letter case.
 pub(crate) fn begins_with(line: &[u8], word: &[u8]) -> bool {
     line.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+}
+
+/// Whether `line` begins with this status: the word, and then a space or nothing.
+pub(crate) fn says(line: &[u8], status: &[u8]) -> bool {
+    begins_with(line, status) && matches!(line.get(status.len()), None | Some(b' '))
 }
 
 /// Whether `text` holds `word`, in any letter case.

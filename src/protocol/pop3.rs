@@ -11,7 +11,7 @@ use crate::secret::Secret;
 use super::sasl::{self, MECHANISMS, Mechanism, SaslError};
 use super::{
     Accepted, ClientAction, ClientDialogue, ClientTls, Credential, Goodbye, MAX_CHALLENGES, Refusal, Rejection,
-    UpstreamAction, UpstreamDialogue, UpstreamTls, Username, begins_with, contains, exchange_will_recover,
+    UpstreamAction, UpstreamDialogue, UpstreamTls, Username, contains, exchange_will_recover, says,
 };
 
 /// What Exchange Online has after login.
@@ -206,8 +206,13 @@ impl ClientDialogue for Client {
 
     fn goodbye(&mut self, why: Goodbye) -> Bytes {
         self.state = State::Finished;
-        let code = if why == Goodbye::ShuttingDown { "[SYS/TEMP] " } else { "" };
-        format!("-ERR {code}{}\r\n", why.text()).into()
+        match why {
+            // "The server should close the TCP connection without [...] sending any response" (RFC 1939, 3): it would be
+            // taken for the answer to whatever the client says next.
+            Goodbye::TimedOut => Bytes::new(),
+            Goodbye::ShuttingDown => format!("-ERR [SYS/TEMP] {}\r\n", why.text()).into(),
+            Goodbye::LineTooLong => format!("-ERR {}\r\n", why.text()).into(),
+        }
     }
 }
 
@@ -264,7 +269,7 @@ impl Upstream {
 
     fn greeted(&self, line: &[u8], out: &mut Vec<UpstreamAction>) -> UpstreamState {
         match self.tls {
-            _ if !begins_with(line, b"+OK") => rejected(refusal_before_auth(line), line, out),
+            _ if !says(line, b"+OK") => rejected(refusal_before_auth(line), line, out),
             UpstreamTls::StartTls => {
                 out.push(UpstreamAction::Send(Bytes::from_static(b"STLS\r\n")));
                 UpstreamState::ExpectStlsReply
@@ -280,7 +285,7 @@ impl Upstream {
     }
 
     fn verdict(challenges: usize, line: &Bytes, out: &mut Vec<UpstreamAction>) -> UpstreamState {
-        if begins_with(line, b"+OK") {
+        if says(line, b"+OK") {
             let text = line.slice_ref(line.get(4..).unwrap_or_default());
             out.push(UpstreamAction::Accepted(Accepted { text, untagged: Vec::new() }));
             return UpstreamState::Finished;
@@ -298,12 +303,12 @@ impl UpstreamDialogue for Upstream {
     fn hear(&mut self, line: Bytes, out: &mut Vec<UpstreamAction>) {
         self.state = match mem::replace(&mut self.state, UpstreamState::Finished) {
             UpstreamState::ExpectGreeting => self.greeted(&line, out),
-            UpstreamState::ExpectStlsReply if begins_with(&line, b"+OK") => {
+            UpstreamState::ExpectStlsReply if says(&line, b"+OK") => {
                 out.push(UpstreamAction::StartTls);
                 UpstreamState::ExpectTls
             }
             UpstreamState::ExpectStlsReply => rejected(refusal_before_auth(&line), &line, out),
-            UpstreamState::ExpectPrompt if line.first() == Some(&b'+') && !begins_with(&line, b"+OK") => {
+            UpstreamState::ExpectPrompt if line.first() == Some(&b'+') && !says(&line, b"+OK") => {
                 out.push(UpstreamAction::SendSecret(self.login.line(b"")));
                 UpstreamState::ExpectVerdict { challenges: 0 }
             }
@@ -327,7 +332,7 @@ fn refusal(line: &[u8]) -> Refusal {
         Refusal::MailboxInUse
     } else if [&b"[SYS/TEMP]"[..], b"[LOGIN-DELAY]"].iter().any(|code| contains(line, code))
         || exchange_will_recover(line)
-        || !begins_with(line, b"-ERR")
+        || !says(line, b"-ERR")
     {
         Refusal::UpstreamUnavailable
     } else {

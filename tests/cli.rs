@@ -86,7 +86,11 @@ fn misuse_has_the_statuses_of_sysexits() {
         let mut command = proxy(arguments);
         command.current_dir(nowhere.path());
         let said = run(command, b"");
-        assert!(!said.status.success() && !said.stderr.is_empty() && !said.stderr.contains("panicked"), "{}", said.stderr);
+        assert!(
+            !said.status.success() && !said.stderr.is_empty() && !said.stderr.contains("panicked"),
+            "{}",
+            said.stderr
+        );
         said.status.code()
     };
     assert_eq!(status(&["fly"]), Some(64));
@@ -122,7 +126,8 @@ struct World {
 
 impl World {
     fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let (ca, app) = (TestCa::new(), Registration::example());
         let (entra, exchange) = runtime.block_on(async {
             let entra = Entra::start(&ca).await.expect("a port");

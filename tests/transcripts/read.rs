@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use xoauth2_proxy::protocol::Protocol;
 
 /// Every transcript, with the protocol that its folder is named after.
-pub fn files() -> Vec<(Protocol, PathBuf, String)> {
+pub(crate) fn files() -> Vec<(Protocol, PathBuf, String)> {
     let mut files = Vec::new();
     for protocol in Protocol::ALL {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts").join(protocol.name());
@@ -21,14 +21,14 @@ pub fn files() -> Vec<(Protocol, PathBuf, String)> {
 }
 
 /// A line's mark, and the name and the rest of its directive.
-pub fn parts(line: &str) -> (&str, &str, &str) {
+pub(crate) fn parts(line: &str) -> (&str, &str, &str) {
     let (mark, text) = line.split_once(' ').unwrap_or((line, ""));
     let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
     (mark, name, rest)
 }
 
 /// The octets that a text stands for, with the line end unless it ends in `\c`.
-pub fn unescape(text: &str, line_end: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn unescape(text: &str, line_end: &str) -> Result<Vec<u8>, String> {
     let (mut octets, mut rest) = (Vec::new(), text);
     while let Some((plain, escape)) = rest.split_once('\\') {
         octets.extend(plain.as_bytes());
@@ -63,7 +63,7 @@ const ESCAPES: [(char, &[u8]); 6] =
     [('r', b"\r"), ('n', b"\n"), ('t', b"\t"), ('\\', b"\\"), ('0', b"\0"), ('"', b"\\\"")];
 
 /// A space at the end is not left invisible.
-pub fn escaped(octets: &[u8]) -> String {
+pub(crate) fn escaped(octets: &[u8]) -> String {
     let text = octets.iter().enumerate().map(|(at, &octet)| match octet {
         b' '..=b'~' if octet != b'\\' && (octet != b' ' || at + 1 < octets.len()) => char::from(octet).to_string(),
         _ => match ESCAPES.iter().find(|(_, known)| *known == [octet]) {
@@ -75,7 +75,7 @@ pub fn escaped(octets: &[u8]) -> String {
 }
 
 /// As in [`escaped`], in quotes where it holds spaces, is empty or begins with a quote.
-pub fn word(octets: &[u8]) -> String {
+pub(crate) fn word(octets: &[u8]) -> String {
     match escaped(octets) {
         text if text.is_empty() || text.contains(' ') || text.starts_with('"') => {
             format!("\"{}\"", text.replace('"', "\\\""))

@@ -19,8 +19,8 @@ use crate::profiles::{Admitted, Denied, Profiles};
 use crate::protocol::line::{Framer, LineTooLong, MAX_LINE, MAX_UPSTREAM_LINE};
 use crate::protocol::sasl::XOAuth2;
 use crate::protocol::{
-    Accepted, ClientAction, ClientTls, Credential, Goodbye, Mailbox, Protocol, Refusal, Rejection, UpstreamAction,
-    UpstreamTls,
+    Accepted, ClientAction, ClientDialogue, ClientTls, Credential, Goodbye, Mailbox, Protocol, Refusal, Rejection,
+    UpstreamAction, UpstreamTls,
 };
 use crate::relay::relay;
 use crate::token::{AccessToken, TokenError, TokenSource};
@@ -111,7 +111,7 @@ async fn log_in(
         ListenerTls::None => {}
         ListenerTls::StartTls(_) => tls = ClientTls::Required,
         ListenerTls::Implicit(config) => {
-            client = client.accept_tls(config).await?;
+            client = client.accept_tls(config, &mut stop).await?;
             tls = ClientTls::Active;
         }
     }
@@ -130,11 +130,7 @@ async fn log_in(
         };
         let unit = match unit {
             Ok(unit) => unit,
-            Err(Broken::Goodbye(why)) => {
-                client.send(&dialogue.goodbye(why)).await?;
-                client.close().await;
-                return Err(Ended::Goodbye(why));
-            }
+            Err(Broken::Goodbye(why)) => return Err(client.part(dialogue.as_mut(), why).await),
             Err(Broken::Closed) => return Err(Ended::Closed),
             Err(Broken::Failed(error)) => return Err(Ended::Failed(error)),
         };
@@ -148,22 +144,31 @@ async fn log_in(
                         return Err(Ended::Failed(io::Error::other("STARTTLS without a certificate")));
                     };
                     client.send(&reply).await?;
-                    client = client.accept_tls(config).await?;
+                    client = client.accept_tls(config, &mut stop).await?;
                     dialogue.secured();
                 }
-                ClientAction::Authenticate(credential) => match service.open(&credential).await {
-                    Ok((admitted, upstream, said)) => {
-                        client.send(&dialogue.admit(said)).await?;
-                        let username = credential.username.to_string();
-                        return Ok(Authenticated { client, upstream, username, admitted });
+                ClientAction::Authenticate(credential) => {
+                    let opened = tokio::select! {
+                        biased;
+                        () = told_to_stop(&mut stop) => {
+                            return Err(client.part(dialogue.as_mut(), Goodbye::ShuttingDown).await);
+                        }
+                        opened = service.open(&credential) => opened,
+                    };
+                    match opened {
+                        Ok((admitted, upstream, said)) => {
+                            client.send(&dialogue.admit(said)).await?;
+                            let username = credential.username.to_string();
+                            return Ok(Authenticated { client, upstream, username, admitted });
+                        }
+                        Err(cause) => {
+                            let why = cause.refusal();
+                            warn!(%peer, user = %credential.username, refusal = ?why, "login refused: {cause}");
+                            client.send(&dialogue.refuse(why)).await?;
+                            deadline = tokio::time::Instant::now() + LOGIN_TIMEOUT;
+                        }
                     }
-                    Err(cause) => {
-                        let why = cause.refusal();
-                        warn!(%peer, user = %credential.username, refusal = ?why, "login refused: {cause}");
-                        client.send(&dialogue.refuse(why)).await?;
-                        deadline = tokio::time::Instant::now() + LOGIN_TIMEOUT;
-                    }
-                },
+                }
                 ClientAction::Close(reply) => {
                     client.send(&reply).await?;
                     client.close().await;
@@ -265,7 +270,7 @@ enum Cause {
     Injected,
     #[error("the token was not sent, because the connection is not protected by TLS")]
     Unprotected,
-    #[error("the mail server said {said:?} to mailbox {mailbox}{}", remedy(*why, *protocol))]
+    #[error("the mail server said {said:?} to mailbox {mailbox}{}", remedy(*why, said, *protocol))]
     Rejected { why: Refusal, said: String, mailbox: Mailbox, protocol: Protocol },
 }
 
@@ -306,14 +311,21 @@ impl From<io::Error> for Cause {
 }
 
 /// What an administrator of Exchange Online can do when the mail server does not open the mailbox.
-fn remedy(why: Refusal, protocol: Protocol) -> String {
-    if why != Refusal::Mailbox {
-        return String::new();
-    }
+fn remedy(why: Refusal, said: &str, protocol: Protocol) -> String {
     let (role, switch) = match protocol {
         Protocol::Imap => ("IMAP.AccessAsApp", "ImapEnabled"),
         Protocol::Pop3 => ("POP.AccessAsApp", "PopEnabled"),
     };
+    if said.contains("not connected") {
+        return format!(
+            " -- the token was taken, the mailbox was not opened: FullAccess is missing (Add-MailboxPermission) or does \
+             not work yet, the protocol is off (Set-CASMailbox -{switch} $true), that is not the mailbox's primary \
+             address, or it has too many connections"
+        );
+    }
+    if why != Refusal::Mailbox {
+        return String::new();
+    }
     format!(
         " -- in this order: does the app have the application permission {role} with admin consent; was \
          New-ServicePrincipal given the Object ID of the enterprise application; has it FullAccess \
@@ -385,9 +397,22 @@ impl Conversation {
 
     /// Begins TLS as a server. What the client sent in clear behind its command is forgotten: somebody else may have put
     /// it there (RFC 9051, 6.2.1; RFC 2595, 4).
-    async fn accept_tls(mut self, config: &Arc<ServerConfig>) -> io::Result<Self> {
+    async fn accept_tls(mut self, config: &Arc<ServerConfig>, stop: &mut Stop) -> Result<Self, Ended> {
         self.framer.discard();
-        Ok(Self { stream: self.stream.accept_tls(config).await?, framer: self.framer })
+        tokio::select! {
+            // In the middle of a handshake there is nothing that could be said.
+            () = told_to_stop(stop) => Err(Ended::Goodbye(Goodbye::ShuttingDown)),
+            secured = self.stream.accept_tls(config) => Ok(Self { stream: secured?, framer: self.framer }),
+        }
+    }
+
+    /// Says goodbye to a client that has not logged in.
+    async fn part(&mut self, dialogue: &mut dyn ClientDialogue, why: Goodbye) -> Ended {
+        if let Err(error) = self.send(&dialogue.goodbye(why)).await {
+            return Ended::Failed(error);
+        }
+        self.close().await;
+        Ended::Goodbye(why)
     }
 
     /// Ends the connection so that the last words arrive: closed with octets unread, the client would lose them.

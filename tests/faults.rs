@@ -120,6 +120,17 @@ async fn f10_pop3_tcpproxy_each_refusal_says_why_and_the_connection_goes_on() {
     f10_each_refusal_says_why_and_the_connection_goes_on(Door::Pop3, FrontEnd::TcpProxy).await;
 }
 
+/// "Not connected" means several things, and the log names them.
+#[tokio::test]
+async fn a_mailbox_that_is_not_connected_is_logged_with_what_mends_it() {
+    let log = Log::capture();
+    let scene = Scene::new().await;
+    scene.exchange.set_fault(Some(ExchangeFault::NotConnected));
+    scene.enter(Door::Imap).await.must_be_refused(ALICE, PASSWORD, Refusal::UpstreamUnavailable).await;
+    let lines = log.refused_logins();
+    assert!(matches!(&lines[..], [line] if line.contains("Set-CASMailbox -ImapEnabled $true")), "{lines:?}");
+}
+
 /// Clients and their users go by the text where they do not know the codes. That a user name exists is not told.
 #[tokio::test]
 async fn f10_refusals_are_told_apart_by_their_texts() {

@@ -81,7 +81,14 @@ impl fmt::Display for End {
         match self {
             Self::Complete => f.write_str("complete"),
             Self::HalfOpen => f.write_str("one side had ended, the other fell silent"),
+            // rustls says it with a link to its manual. Many old clients do so.
+            Self::ClientFailed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("client: closed without ending TLS")
+            }
             Self::ClientFailed(error) => write!(f, "client: {error}"),
+            Self::UpstreamFailed(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                f.write_str("upstream: closed without ending TLS")
+            }
             Self::UpstreamFailed(error) => write!(f, "upstream: {error}"),
         }
     }

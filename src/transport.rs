@@ -200,7 +200,7 @@ fn timed_out(what: &str) -> io::Error {
 }
 
 /// Resolvers retry for themselves for some five seconds.
-const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
+pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One address; three SYN retransmissions.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -209,7 +209,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
 /// Several round trips and a slow device's arithmetic.
-const TLS_TIMEOUT: Duration = Duration::from_secs(15);
+pub const TLS_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -19,7 +20,7 @@ use crate::session::{ListenerTls, Service};
 use crate::tls::{Certificate, TlsError, server_identity};
 use crate::token::entra::token_source;
 
-pub use crate::config::{Fault, PREFIX, Sources};
+pub use crate::config::{Fault, PREFIX, Place, Sources, is_key};
 
 /// The proxy with all its listeners bound.
 #[derive(Debug)]
@@ -57,6 +58,9 @@ pub enum StartError {
         /// Why not.
         source: reqwest::Error,
     },
+    /// The process cannot be told to end.
+    #[error("signals cannot be listened to: {0}")]
+    Signals(io::Error),
     /// An address cannot be bound.
     #[error("listener {listener}: cannot listen on {address}: {source}")]
     Bind {
@@ -77,15 +81,33 @@ pub fn load(file: Option<&Path>) -> Result<Config, StartError> {
     let file = match file {
         None => None,
         Some(path) => {
-            let text = std::fs::read_to_string(path);
-            let text = text.map_err(|source| StartError::File { path: path.display().to_string(), source })?;
+            let octets = std::fs::read(path);
+            let octets = octets.map_err(|source| StartError::File { path: path.display().to_string(), source })?;
+            let text = String::from_utf8(octets).map_err(|error| {
+                let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+                let line = 1 + good.iter().filter(|&&octet| octet == b'\n').count();
+                not_utf8(Place::File { path: path.to_owned(), line: Some(line) })
+            })?;
             Some((path.to_owned(), text))
         }
     };
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let mut environment = HashMap::new();
+    for (name, value) in std::env::vars_os() {
+        let Ok(name) = name.into_string() else { continue };
+        match value.into_string() {
+            Ok(value) => {
+                environment.insert(name, value);
+            }
+            Err(_) if is_key(&name) => return Err(not_utf8(Place::Variable(name))),
+            Err(_) => {}
+        }
+    }
     parse(&Sources { file, environment })
+}
+
+fn not_utf8(place: Place) -> StartError {
+    let text = String::from("is not UTF-8 here: save it as UTF-8");
+    StartError::Configuration(vec![Fault { place, key: String::new(), text }])
 }
 
 /// Reads a configuration from text.
@@ -173,6 +195,9 @@ impl App {
             }
         };
         if tokio::time::timeout(DRAIN_TIMEOUT, draining).await.is_err() {
+            for sessions in &mut sessions {
+                while sessions.try_join_next().is_some() {}
+            }
             let cut_off: usize = sessions.iter().map(JoinSet::len).sum();
             warn!(sessions = cut_off, "sessions did not end in time and are cut off");
         }
@@ -186,26 +211,23 @@ impl App {
 /// [`StartError`], before anything was served.
 pub async fn run(config: Config) -> Result<(), StartError> {
     let app = App::bind(config)?;
-    let serving = app.serve(async {
-        match platform::stop_signal().await {
-            Ok(signal) => info!(signal, "told to stop"),
-            Err(error) => warn!(%error, "signals cannot be waited for"),
-        }
-    });
-    tokio::pin!(serving);
+    // Listened to from here on, so that the second one is heard however soon it comes.
+    let mut signals = platform::StopSignals::listen().map_err(StartError::Signals)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut serving = pin!(app.serve(async {
+        // Sent or dropped, it is time.
+        let _ = stopped.await;
+    }));
+    tokio::select! {
+        () = &mut serving => return Ok(()),
+        signal = signals.next() => info!(signal, "told to stop"),
+    }
+    drop(stop);
     tokio::select! {
         () = &mut serving => {}
-        () = second_signal() => warn!("told twice: stopping at once"),
+        signal = signals.next() => warn!(signal, "told twice: stopping at once"),
     }
     Ok(())
-}
-
-async fn second_signal() {
-    for _ in 0..2 {
-        if platform::stop_signal().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
 }
 
 fn listener_tls(listener: &config::Listener) -> Result<ListenerTls, StartError> {

@@ -111,7 +111,9 @@ impl From<StartError> for CliError {
     fn from(error: StartError) -> Self {
         match error {
             StartError::File { .. } | StartError::Configuration(_) => Self::Configuration(error),
-            StartError::Tls { .. } | StartError::Http { .. } | StartError::Bind { .. } => Self::Unavailable(error),
+            StartError::Tls { .. } | StartError::Http { .. } | StartError::Signals(_) | StartError::Bind { .. } => {
+                Self::Unavailable(error)
+            }
         }
     }
 }
@@ -126,14 +128,14 @@ impl Cli {
             Command::Run { config, log } => {
                 log.start()?;
                 let config = app::load(config.find()?.as_deref())?;
-                Ok(runtime()?.block_on(app::run(config))?)
+                Ok(block_on(app::run(config))??)
             }
             Command::Check { config } => check(config.find()?.as_deref()),
             Command::HashPassword => hash_password(),
             #[cfg(feature = "demo")]
             Command::Demo { once, log } => {
                 log.start()?;
-                runtime()?.block_on(crate::demo::demo(once)).map_err(|error| CliError::Demo(error.to_string()))
+                block_on(crate::demo::demo(once))?.map_err(|error| CliError::Demo(error.to_string()))
             }
         }
     }
@@ -145,10 +147,11 @@ impl ConfigFile {
             return Ok(self.config);
         }
         let usual = [Path::new("proxy.toml"), Path::new("/etc/xoauth2-proxy/proxy.toml")];
-        if let Some(path) = usual.into_iter().find(|path| path.exists()) {
+        // A link that leads nowhere is told, not passed over.
+        if let Some(path) = usual.into_iter().find(|path| path.symlink_metadata().is_ok()) {
             return Ok(Some(path.to_owned()));
         }
-        let in_environment = std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(PREFIX));
+        let in_environment = std::env::vars_os().any(|(name, _)| app::is_key(&name.to_string_lossy()));
         if in_environment { Ok(None) } else { Err(CliError::NoConfiguration) }
     }
 }
@@ -159,8 +162,13 @@ impl Log {
     }
 }
 
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+/// Runs to the end, and does not wait for what nobody awaits any more: a look-up or a hash on a thread of its own may take
+/// longer than an administrator has patience.
+fn block_on<T>(program: impl Future<Output = T>) -> io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(program);
+    runtime.shutdown_background();
+    Ok(outcome)
 }
 
 fn check(file: Option<&Path>) -> Result<(), CliError> {

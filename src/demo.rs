@@ -75,7 +75,7 @@ pub(crate) async fn demo(once: bool) -> Result<(), Box<dyn Error>> {
         writeln!(out, "  openssl s_client -quiet -crlf -connect {pop3_implicit}")?;
         writeln!(out, "  openssl s_client -quiet -crlf -starttls imap -connect {imap_starttls}\n")?;
         writeln!(out, "Ctrl-C ends it.")?;
-        platform::stop_signal().await?;
+        platform::StopSignals::listen()?.next().await;
     }
     drop(stop);
     serving.await?;

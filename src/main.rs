@@ -1,5 +1,6 @@
 //! Parses what was typed, calls it, and says what went wrong.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -19,7 +20,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             for line in error.to_string().lines() {
-                eprintln!("xoauth2-proxy: {line}");
+                // Standard error may be closed as well.
+                let _ = writeln!(std::io::stderr(), "xoauth2-proxy: {line}");
             }
             ExitCode::from(error.exit_status())
         }

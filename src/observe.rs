@@ -21,8 +21,11 @@ pub enum LogFormat {
 /// # Errors
 /// The filter cannot be read.
 pub fn start_logging(format: LogFormat, filter: &str) -> Result<(), ParseError> {
-    let filter = EnvFilter::builder().parse(filter)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // An empty variable is as good as none.
+    let filter = EnvFilter::builder().parse(if filter.is_empty() { "info" } else { filter })?;
+    // Standard error may be closed, or its disk full: that must not be the end of the proxy, and there is nobody to tell.
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false);
     // What was set first stays: tests start several in one process.
     let _ = match format {
         LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -32,19 +32,44 @@ pub(crate) fn write_private(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::rename(&draft, path)
 }
 
-/// Waits until somebody asks the process to end; answers with what asked.
+/// What asks the process to end: Ctrl-C, and on Unix SIGTERM.
+pub(crate) struct StopSignals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
 #[cfg(unix)]
-pub(crate) async fn stop_signal() -> io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        interrupted = tokio::signal::ctrl_c() => interrupted.map(|()| "Ctrl-C"),
+impl StopSignals {
+    /// Listens from now on; without a listener they would end the process at once.
+    pub(crate) fn listen() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next of them. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "Ctrl-C",
+        }
     }
 }
 
-/// Waits until somebody asks the process to end; answers with what asked.
 #[cfg(not(unix))]
-pub(crate) async fn stop_signal() -> io::Result<&'static str> {
-    tokio::signal::ctrl_c().await.map(|()| "Ctrl-C")
+impl StopSignals {
+    /// Listens from now on.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    /// The next of them. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> &'static str {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Nothing can be heard: nothing is told.
+            std::future::pending::<()>().await;
+        }
+        "Ctrl-C"
+    }
 }

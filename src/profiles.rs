@@ -59,11 +59,18 @@ impl HashedPassword {
     /// # Errors
     /// No PHC string, or of another algorithm than Argon2.
     pub fn parse(text: &str) -> Result<Self, MalformedHash> {
-        let parsed = PasswordHash::new(text).map_err(|_| MalformedHash)?;
-        argon2::Algorithm::try_from(parsed.algorithm).map_err(|_| MalformedHash)?;
-        argon2::Params::try_from(&parsed).map_err(|_| MalformedHash)?;
-        if parsed.hash.is_none() || parsed.salt.is_none() {
-            return Err(MalformedHash);
+        let parsed = PasswordHash::new(text).map_err(|_| MalformedHash::NotPhc)?;
+        argon2::Algorithm::try_from(parsed.algorithm).map_err(|_| MalformedHash::NotPhc)?;
+        let params = argon2::Params::try_from(&parsed).map_err(|_| MalformedHash::NotPhc)?;
+        if parsed.hash.is_none() || parsed.version.is_some_and(|version| argon2::Version::try_from(version).is_err()) {
+            return Err(MalformedHash::NotPhc);
+        }
+        // RFC 9106, 3.1: 8 octets are 11 characters.
+        if parsed.salt.is_none_or(|salt| salt.as_str().len() < 11) {
+            return Err(MalformedHash::NotPhc);
+        }
+        if params.m_cost() > MOST_MEMORY || params.t_cost() > MOST_PASSES || params.p_cost() > MOST_LANES {
+            return Err(MalformedHash::TooCostly);
         }
         Ok(Self(Secret::new(text.to_owned())))
     }
@@ -82,10 +89,21 @@ impl HashedPassword {
     }
 }
 
-/// The text is no Argon2 hash in PHC string format.
+/// KiB: 1 GiB.
+const MOST_MEMORY: u32 = 1024 * 1024;
+const MOST_PASSES: u32 = 64;
+const MOST_LANES: u32 = 64;
+
+/// Why a text is not taken for a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not an Argon2 hash in PHC string format ($argon2id$v=19$...)")]
-pub struct MalformedHash;
+pub enum MalformedHash {
+    /// It is no Argon2 hash in PHC string format, or one that nothing matches.
+    #[error("not an Argon2 hash in PHC string format ($argon2id$v=19$...)")]
+    NotPhc,
+    /// Its parameters would bring the machine down with each login.
+    #[error("too costly: at most m={MOST_MEMORY}, t={MOST_PASSES}, p={MOST_LANES}")]
+    TooCostly,
+}
 
 /// A credential that was found right.
 #[derive(Clone, Debug)]
@@ -123,8 +141,11 @@ pub enum Denied {
 pub struct Profiles {
     exact: HashMap<Username, Arc<Profile>>,
     domains: HashMap<String, Arc<Profile>>,
-    /// Checked where there is no profile, so that unknown user names take as long as known ones.
+    /// Checked where a profile has fewer hashes than another, or where there is no profile: each attempt is the same
+    /// work, so that its time does not tell which user names there are.
     decoy: Option<HashedPassword>,
+    /// The hashes of the profile that has most of them: the work of each attempt.
+    hashes: usize,
     /// Hashing takes some 20 ms of a core and 19 MiB; more at a time than cores only takes longer.
     hashing: Semaphore,
 }
@@ -132,14 +153,11 @@ pub struct Profiles {
 impl Profiles {
     /// Where two profiles have the same user name the first one has it; the configuration refuses that before.
     pub fn new(profiles: impl IntoIterator<Item = Profile>) -> Self {
-        let (mut exact, mut domains, mut decoy) = (HashMap::new(), HashMap::new(), None);
+        let (mut exact, mut domains, mut decoy, mut hashes) = (HashMap::new(), HashMap::new(), None, 0);
         for profile in profiles.into_iter().map(Arc::new) {
-            decoy = decoy.or_else(|| {
-                profile.passwords.iter().find_map(|password| match password {
-                    Password::Hash(hash) => Some(hash.clone()),
-                    Password::Plain(_) => None,
-                })
-            });
+            let own: Vec<_> = hashed(&profile.passwords).collect();
+            hashes = hashes.max(own.len());
+            decoy = decoy.or_else(|| own.first().map(|&hash| hash.clone()));
             for username in &profile.usernames {
                 match username {
                     UsernamePattern::Exactly(name) => {
@@ -152,7 +170,7 @@ impl Profiles {
             }
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { exact, domains, decoy, hashing: Semaphore::new(cores) }
+        Self { exact, domains, decoy, hashes, hashing: Semaphore::new(cores) }
     }
 
     /// Decides on a credential.
@@ -160,13 +178,13 @@ impl Profiles {
     /// # Errors
     /// [`Denied`], which is for the log.
     pub async fn admit(&self, credential: &Credential) -> Result<Admitted, Denied> {
-        let Some((profile, mailbox)) = self.find(&credential.username) else {
-            if let Some(decoy) = &self.decoy {
-                self.any_matches(vec![Password::Hash(decoy.clone())], &credential.password).await;
-            }
+        let found = self.find(&credential.username);
+        let passwords = found.as_ref().map_or(&[][..], |(profile, _)| &profile.passwords);
+        let right = self.any_matches(passwords, &credential.password).await;
+        let Some((profile, mailbox)) = found else {
             return Err(Denied::UnknownUsername);
         };
-        if !self.any_matches(profile.passwords.clone(), &credential.password).await {
+        if !right {
             return Err(Denied::WrongPassword { profile: profile.name.clone() });
         }
         if let Some(id) = &credential.authorization_id
@@ -188,29 +206,44 @@ impl Profiles {
         Some((profile, Mailbox::parse(username.as_str()).ok()?))
     }
 
-    /// Every candidate is checked, right or wrong: the time tells nothing of which one it was.
-    async fn any_matches(&self, candidates: Vec<Password>, password: &Secret<Vec<u8>>) -> bool {
+    /// Every candidate is checked, right or wrong, and decoys with them: the time tells nothing.
+    async fn any_matches(&self, candidates: &[Password], password: &Secret<Vec<u8>>) -> bool {
         let plain = candidates.iter().fold(false, |found, candidate| match candidate {
             Password::Plain(right) => found | verify_slices_are_equal(right.expose(), password.expose()).is_ok(),
             Password::Hash(_) => found,
         });
-        let hashes: Vec<HashedPassword> = candidates
-            .into_iter()
-            .filter_map(|candidate| match candidate {
-                Password::Hash(hash) => Some(hash),
-                Password::Plain(_) => None,
-            })
-            .collect();
-        if hashes.is_empty() {
+        let (hashes, decoys) = self.work(candidates);
+        if hashes.is_empty() && decoys.is_empty() {
             return plain;
         }
         let Ok(_permit) = self.hashing.acquire().await else { return false };
         let password = password.clone();
         let hashed = tokio::task::spawn_blocking(move || {
-            hashes.iter().fold(false, |found, hash| hash.matches(password.expose()) | found)
+            let any = |hashes: &[HashedPassword]| {
+                hashes.iter().fold(false, |found, hash| hash.matches(password.expose()) | found)
+            };
+            let found = any(&hashes);
+            any(&decoys);
+            found
         });
         plain | hashed.await.unwrap_or(false)
     }
+}
+
+impl Profiles {
+    /// The hashes that decide, and the decoys that make them as many as any profile has.
+    fn work(&self, candidates: &[Password]) -> (Vec<HashedPassword>, Vec<HashedPassword>) {
+        let hashes: Vec<_> = hashed(candidates).cloned().collect();
+        let decoys = self.decoy.iter().cloned().cycle().take(self.hashes - hashes.len()).collect();
+        (hashes, decoys)
+    }
+}
+
+fn hashed(passwords: &[Password]) -> impl Iterator<Item = &HashedPassword> {
+    passwords.iter().filter_map(|password| match password {
+        Password::Hash(hash) => Some(hash),
+        Password::Plain(_) => None,
+    })
 }
 
 #[cfg(test)]
@@ -288,10 +321,35 @@ mod tests {
         );
     }
 
+    /// Time would tell which user names there are.
+    #[test]
+    fn every_attempt_is_the_same_work() {
+        let profiles = profiles();
+        let work = |passwords: &[Password]| {
+            let (hashes, decoys) = profiles.work(passwords);
+            hashes.len() + decoys.len()
+        };
+        let (by_hash, _) = profiles.find(&name("scanner")).expect("it is there");
+        let (by_password, _) = profiles.find(&name("ann@contoso.com")).expect("it is there");
+        assert_eq!([work(&by_hash.passwords), work(&by_password.passwords), work(&[])], [1, 1, 1]);
+    }
+
     #[test]
     fn only_argon2_hashes_are_hashes() {
-        for bad in ["", "hunter2", "$2b$12$abcdefghijklmnopqrstuv", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ"] {
-            assert_eq!(HashedPassword::parse(bad).err(), Some(MalformedHash), "{bad}");
+        let right = HashedPassword::of(b"x").expect("short enough");
+        for bad in [
+            "",
+            "hunter2",
+            "$2b$12$abcdefghijklmnopqrstuv",
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ",
+            &right.replace("v=19", "v=99"),
+            "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$4oLcQmoxVYn1oAUkJoMVR6qjVxbdvXqDvHcVZ0fQJ5o",
+        ] {
+            assert_eq!(HashedPassword::parse(bad).err(), Some(MalformedHash::NotPhc), "{bad}");
+        }
+        for costly in ["m=4294967295,t=2,p=1", "m=19456,t=4294967295,p=1"] {
+            let hash = right.replace("m=19456,t=2,p=1", costly);
+            assert_eq!(HashedPassword::parse(&hash).err(), Some(MalformedHash::TooCostly), "{costly}");
         }
     }
 }

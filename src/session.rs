@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tracing::{debug, info, trace, warn};
 
+use crate::printable::printable;
 use crate::profiles::{Admitted, Denied, Profiles};
 use crate::protocol::line::{Framer, LineTooLong, MAX_LINE, MAX_UPSTREAM_LINE};
 use crate::protocol::sasl::XOAuth2;
@@ -163,7 +164,7 @@ async fn log_in(
                         }
                         Err(cause) => {
                             let why = cause.refusal();
-                            warn!(%peer, user = %credential.username, refusal = ?why, "login refused: {cause}");
+                            warn!(%peer, user = credential.username.as_str(), refusal = ?why, "login refused: {cause}");
                             client.send(&dialogue.refuse(why)).await?;
                             deadline = tokio::time::Instant::now() + LOGIN_TIMEOUT;
                         }
@@ -218,7 +219,7 @@ impl Service {
         let (mut decided, mut actions) = (Vec::new(), VecDeque::new());
         loop {
             let line = upstream.unit(None).await?;
-            trace!(?line, "upstream said");
+            trace!(said = printable(&line), "upstream dialogue");
             dialogue.hear(line, &mut decided);
             actions.extend(decided.drain(..));
             while let Some(action) = actions.pop_front() {

@@ -63,7 +63,7 @@ pub enum TlsError {
         source: io::Error,
     },
     /// A file holds no PEM of the kind that is asked for.
-    #[error("{path}: no {what} in PEM format in it")]
+    #[error("{path}: no {what} in PEM format in it, or a damaged one")]
     Pem {
         /// Which file.
         path: String,
@@ -84,6 +84,16 @@ pub enum TlsError {
     /// The operating system's roots cannot be loaded.
     #[error("the operating system's root certificates cannot be loaded: {0}; install ca-certificates, or set ca_file")]
     Roots(rustls::Error),
+}
+
+impl TlsError {
+    /// The file that it is about, if it is about one.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::File { path, .. } | Self::Pem { path, .. } | Self::Unusable { path, .. } => Some(path),
+            Self::Make(_) | Self::Roots(_) => None,
+        }
+    }
 }
 
 /// What we trust as a client: the certificates of `ca_file`, or without it what the operating system trusts.
@@ -129,6 +139,26 @@ pub fn server_identity(certificate: &Certificate) -> Result<Identity, TlsError> 
     }
 }
 
+/// Looks for what would keep [`server_identity`] from an identity, and makes nothing.
+///
+/// # Errors
+/// As [`server_identity`]'s.
+pub fn inspect(certificate: &Certificate) -> Result<(), TlsError> {
+    match certificate {
+        Certificate::Files { certificate, private_key } => load(certificate, private_key, false).map(|_| ()),
+        Certificate::Own { directory, stem, names } => {
+            if directory.exists() && !directory.is_dir() {
+                return Err(file_error(directory, io::ErrorKind::NotADirectory.into()));
+            }
+            let certificate_path = directory.join(format!("{stem}.pem"));
+            if !certificate_path.exists() || !covers(&certificate_path, names)? {
+                return Ok(());
+            }
+            load(&certificate_path, &directory.join(format!("{stem}.key")), false).map(|_| ())
+        }
+    }
+}
+
 fn load(certificate_path: &Path, key_path: &Path, made: bool) -> Result<Identity, TlsError> {
     let chain = certificates(certificate_path)?;
     let fingerprint = chain.first().map(fingerprint).unwrap_or_default();
@@ -147,11 +177,12 @@ fn load(certificate_path: &Path, key_path: &Path, made: bool) -> Result<Identity
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let pem = std::fs::read(path).map_err(|source| file_error(path, source))?;
-    let certificates: Vec<_> = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok).collect();
-    if certificates.is_empty() {
-        return Err(TlsError::Pem { path: path.display().to_string(), what: "certificate" });
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        // One that is damaged is not passed over: it may be the one that is needed.
+        _ => Err(TlsError::Pem { path: path.display().to_string(), what: "certificate" }),
     }
-    Ok(certificates)
 }
 
 /// Whether the certificate is for all these names.

@@ -16,6 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+use crate::printable::with_trust_advice;
+
 /// A client's or an upstream's connection.
 #[derive(Debug)]
 pub enum Stream {
@@ -120,7 +122,7 @@ pub enum DialError {
         source: io::Error,
     },
     /// TLS did not come about.
-    #[error("no TLS with {address}: {source}")]
+    #[error("no TLS with {address}: {}", with_trust_advice(.source.to_string()))]
     Tls {
         /// `host:port`.
         address: String,

@@ -4,7 +4,7 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 
 use simulator::{Entra, Exchange, FrontEnd, Registration, ServerTls, TestCa, sample_messages};
 
@@ -118,7 +118,7 @@ fn the_demonstration_demonstrates() {
 /// A simulated Microsoft 365 and a proxy process in front of it.
 struct World {
     child: Child,
-    stderr: BufReader<std::process::ChildStderr>,
+    stderr: BufReader<ChildStderr>,
     imap: String,
     /// Held for their servers.
     _services: (Entra, Exchange, tempfile::TempDir, tokio::runtime::Runtime),
@@ -162,18 +162,7 @@ impl World {
             ("XOAUTH2_PROXY_LISTENERS__POP3__ADDRESS", "127.0.0.1:0"),
         ]);
         let mut child = command.spawn().expect("it starts");
-        let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
-        let mut imap = String::new();
-        loop {
-            let mut line = String::new();
-            assert!(stderr.read_line(&mut line).expect("text") > 0, "it ended before it was ready");
-            if line.contains("protocol=imap") {
-                imap = line.split("address=").nth(1).and_then(|rest| rest.split(' ').next()).expect("named").to_owned();
-            }
-            if line.contains("ready") {
-                break;
-            }
-        }
+        let (stderr, imap) = wait_until_ready(&mut child);
         Self { child, stderr, imap, _services: (entra, exchange, directory, runtime) }
     }
 
@@ -191,6 +180,22 @@ impl World {
         let mut log = String::new();
         self.stderr.read_to_string(&mut log).expect("text");
         (self.child.wait().expect("it ends"), log)
+    }
+}
+
+/// The log behind the line that says so, and the address of the IMAP listener.
+fn wait_until_ready(child: &mut Child) -> (BufReader<ChildStderr>, String) {
+    let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
+    let mut imap = String::new();
+    loop {
+        let mut line = String::new();
+        assert!(stderr.read_line(&mut line).expect("text") > 0, "it ended before it was ready");
+        if line.contains("protocol=imap") {
+            imap = line.split("address=").nth(1).and_then(|rest| rest.split(' ').next()).expect("named").to_owned();
+        }
+        if line.contains("ready") {
+            return (stderr, imap);
+        }
     }
 }
 
@@ -233,6 +238,54 @@ fn a_run_from_the_file_to_the_end() {
     for secret in ["open sesame", "simulated-client-secret-value", "eyJ"] {
         assert!(!log.contains(secret), "the log shows {secret}:\n{log}");
     }
+}
+
+/// A log collector that dies must not take the proxy with it.
+#[test]
+#[cfg(unix)]
+fn closed_standard_error_is_not_the_end() {
+    let World { mut child, stderr, imap, _services } = World::start();
+    drop(stderr);
+    for _ in 0..2 {
+        let mut client = BufReader::new(TcpStream::connect(&imap).expect("it listens"));
+        ask(&mut client, "", "* OK");
+        ask(&mut client, "a LOGIN scanner wrong\r\n", "a NO [AUTHENTICATIONFAILED]");
+        ask(&mut client, "b LOGIN scanner \"open sesame\"\r\n", "b OK");
+        ask(&mut client, "c LOGOUT\r\n", "c OK");
+    }
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(killed.expect("there is kill").success());
+    assert!(child.wait().expect("it ends").success());
+}
+
+/// In clear, the secret may go to this machine only because it stays there.
+#[test]
+fn a_secret_in_clear_goes_by_no_http_proxy() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
+    let mut command = proxy(&["run"]);
+    command.envs([
+        ("XOAUTH2_PROXY_APPS__A__TOKEN_ENDPOINT", format!("http://{nobody}/token").as_str()),
+        ("XOAUTH2_PROXY_APPS__A__CLIENT_ID", "c"),
+        ("XOAUTH2_PROXY_APPS__A__CLIENT_SECRET", "s"),
+        ("XOAUTH2_PROXY_PROFILES__P__MAILBOX", "p@example.org"),
+        ("XOAUTH2_PROXY_PROFILES__P__PASSWORD_ENV", "PASSWORD"),
+        ("XOAUTH2_PROXY_LISTENERS__IMAP__ADDRESS", "127.0.0.1:0"),
+        ("XOAUTH2_PROXY_LISTENERS__POP3__ENABLED", "false"),
+        ("XOAUTH2_PROXY_UPSTREAMS__IMAP__ADDRESS", &nobody.to_string()),
+        ("PASSWORD", "hunter2"),
+        ("http_proxy", &format!("http://{}", other.local_addr().expect("bound"))),
+    ]);
+    let mut child = command.spawn().expect("it starts");
+    let (mut stderr, imap) = wait_until_ready(&mut child);
+    let mut client = BufReader::new(TcpStream::connect(imap).expect("it listens"));
+    ask(&mut client, "", "* OK");
+    ask(&mut client, "a LOGIN p@example.org hunter2\r\n", "a NO [UNAVAILABLE]");
+    other.set_nonblocking(true).expect("a socket");
+    assert!(other.accept().is_err(), "the secret was sent to the HTTP proxy");
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    stderr.read_to_string(&mut String::new()).expect("text");
 }
 
 #[test]

@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fuzzing", &["config", "protocol", "secret"]),
     ("config", &["profiles", "protocol", "secret", "tls", "token", "transport"]),
     ("listener", &["session"]),
-    ("session", &["profiles", "protocol", "relay", "token", "transport"]),
+    ("session", &["printable", "profiles", "protocol", "relay", "token", "transport"]),
     // Profiles decide on the credential that the dialogues' contract defines.
     ("profiles", &["protocol", "secret"]),
     // Free of sockets, clocks and logs.
@@ -26,7 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("printable", &[]),
     ("relay", &[]),
     ("secret", &[]),
-    ("transport", &[]),
+    ("transport", &["printable"]),
 ];
 
 /// What the protocol layer may use beside the standard library.

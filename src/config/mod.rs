@@ -16,7 +16,7 @@ use crate::tls::Certificate;
 use crate::token::entra::Application;
 use crate::transport::Upstream;
 
-pub use tree::{Fault, PREFIX, Place, Sources};
+pub use tree::{Fault, PREFIX, Place, Sources, is_key};
 
 use reader::Reader;
 use tree::Tree;

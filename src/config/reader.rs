@@ -14,6 +14,7 @@ use crate::profiles::{HashedPassword, Password, Profile, UsernamePattern};
 use crate::protocol::{Mailbox, Protocol, Username};
 use crate::secret::Secret;
 use crate::tls::{self, Certificate};
+use crate::token::TokenError;
 use crate::token::entra::{Application, ClientSecret};
 use crate::transport::Upstream;
 
@@ -73,6 +74,13 @@ impl Reader<'_> {
         if client_id.is_none() && !table.has_fault("client_id") {
             table.table_fault("client_id is missing: the Application (client) ID of the app registration");
         }
+        if token_endpoint.is_some() {
+            for (key, set) in [("tenant_id", tenant_id.is_some()), ("authority", authority.is_some())] {
+                if set {
+                    table.fault(key, "is of no use beside token_endpoint");
+                }
+            }
+        }
         let token_endpoint = match (token_endpoint, &tenant_id) {
             (Some(endpoint), _) => Some(endpoint),
             (None, Some(tenant)) if ["common", "organizations", "consumers"].contains(&tenant.as_str()) => {
@@ -129,8 +137,8 @@ impl Reader<'_> {
         for (other, _) in found {
             table.fault(other, format!("{key} is set as well: an app has one client secret"));
         }
-        if let Err(error) = secret.read() {
-            table.fault(key, error.to_string());
+        if let Err(TokenError::Credential { reason, .. }) = secret.read() {
+            table.fault(key, format!("the file cannot be read: {reason}"));
         }
         Some(secret)
     }
@@ -138,7 +146,8 @@ impl Reader<'_> {
     fn variable(&self, table: &Table<'_>, key: &str, name: &str) -> Option<Secret<String>> {
         let value = self.environment.get(name).filter(|value| !value.is_empty());
         if value.is_none() {
-            table.fault(key, format!("there is no environment variable {name}, or it is empty"));
+            // The name is not quoted: it may be the secret itself, written under the wrong key.
+            table.fault(key, "there is no environment variable of that name, or it is empty or no UTF-8");
         }
         value.cloned().map(Secret::new)
     }
@@ -158,6 +167,10 @@ impl Reader<'_> {
                 return None;
             }
         };
+        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            table.fault(key, "holds more than host and path: it is logged, and must not hold a secret");
+            return None;
+        }
         if url.scheme() != "https" && !(url.scheme() == "http" && loopback) {
             table.fault(key, "has to begin with https://, because the client secret is sent there");
             return None;
@@ -182,7 +195,7 @@ impl Reader<'_> {
     fn profile(&self, name: String, mut table: Table<'_>, apps: &[String]) -> Option<Profile> {
         let mailbox = table.text("mailbox").and_then(|text| {
             let mailbox = Mailbox::parse(&text).ok();
-            if mailbox.is_none() || !text.contains('@') {
+            if mailbox.is_none() {
                 table.fault("mailbox", format!("{text:?} is no mail address"));
             }
             mailbox
@@ -197,6 +210,14 @@ impl Reader<'_> {
             }
             (None, None) => Vec::new(),
         };
+        let all_domains =
+            !usernames.is_empty() && usernames.iter().all(|name| matches!(name, UsernamePattern::Domain(_)));
+        if mailbox.is_some() && all_domains {
+            table.fault(
+                "mailbox",
+                "is of no use beside a username that covers a domain: each of its user names opens the mailbox of that name",
+            );
+        }
         let names_itself = |pattern: &UsernamePattern| match pattern {
             UsernamePattern::Exactly(name) => name.domain().is_some(),
             UsernamePattern::Domain(_) => true,
@@ -244,7 +265,8 @@ impl Reader<'_> {
         for path in table.paths("password_file").unwrap_or_default() {
             match read_password(&path) {
                 Ok(password) => passwords.push(Password::Plain(password)),
-                Err(reason) => table.fault("password_file", format!("{}: {reason}", path.display())),
+                // Nor is the path.
+                Err(reason) => table.fault("password_file", format!("the file cannot be read: {reason}")),
             }
         }
         for name in table.texts("password_env").unwrap_or_default() {
@@ -294,9 +316,17 @@ impl Reader<'_> {
         let mut bound = HashSet::new();
         for listener in &listeners {
             for ListenAddress { address, .. } in &listener.addresses {
+                let key = format!("listeners.{}.address", listener.name);
                 if address.port() != 0 && !bound.insert(*address) {
-                    let key = format!("listeners.{}.address", listener.name);
                     self.tree.fault(&key, format!("{address} is written twice"));
+                }
+                // One address of a family covers all of them.
+                let covers = |other: &&SocketAddr| {
+                    let all = other.ip().is_unspecified() != address.ip().is_unspecified();
+                    all && other.port() == address.port() && other.is_ipv4() == address.is_ipv4() && address.port() != 0
+                };
+                if let Some(other) = bound.iter().find(covers) {
+                    self.tree.fault(&key, format!("{address} and {other} are in each other's way"));
                 }
             }
         }
@@ -361,9 +391,17 @@ impl Reader<'_> {
         let names = table.texts("certificate_names");
         match files {
             (Some(certificate), Some(private_key)) => {
+                let key_path = private_key.display().to_string();
                 let files = Certificate::Files { certificate, private_key };
-                if let Err(error) = tls::server_identity(&files) {
-                    table.fault("certificate_file", error.to_string());
+                if let Err(error) = tls::inspect(&files) {
+                    let key = if error.path() == Some(&key_path) { "private_key_file" } else { "certificate_file" };
+                    table.fault(key, error.to_string());
+                }
+                if matches!(mode, TlsMode::None) {
+                    table.fault(
+                        "certificate_file",
+                        "is of no use with tls = \"none\": set tls = \"implicit\" or \"starttls\"",
+                    );
                 }
                 if names.is_some() {
                     table.fault(
@@ -378,6 +416,12 @@ impl Reader<'_> {
             (None, None) => {}
         }
         if matches!(mode, TlsMode::None) {
+            if names.is_some() {
+                table.fault(
+                    "certificate_names",
+                    "is of no use with tls = \"none\": set tls = \"implicit\" or \"starttls\"",
+                );
+            }
             return None;
         }
         let names = names.unwrap_or_else(|| {
@@ -386,6 +430,8 @@ impl Reader<'_> {
             names.extend(own.filter(|ip| !ip.is_loopback() && !ip.is_unspecified()).map(|ip| ip.to_string()));
             names
         });
+        // `localhost.` is `localhost` written out, and a certificate has it without the dot.
+        let names: Vec<String> = names.iter().map(|name| name.strip_suffix('.').unwrap_or(name).to_owned()).collect();
         for name in &names {
             if ServerName::try_from(name.as_str()).is_err() {
                 table.fault("certificate_names", format!("{name:?} is neither a DNS name nor an address"));
@@ -395,7 +441,11 @@ impl Reader<'_> {
             table.table_fault("state_dir is missing: where the certificate that the proxy makes is kept");
             return None;
         };
-        Some(Certificate::Own { directory, stem: format!("listener-{listener}"), names })
+        let own = Certificate::Own { directory, stem: format!("listener-{listener}"), names };
+        if let Err(error) = tls::inspect(&own) {
+            table.table_fault(error.to_string());
+        }
+        Some(own)
     }
 
     fn upstreams(&self, root: &mut Table<'_>) -> Option<BTreeMap<Protocol, MailServer>> {
@@ -467,7 +517,9 @@ fn username_pattern(table: &Table<'_>, text: &str) -> Option<UsernamePattern> {
 /// The whole file, without the line end that editors put behind it.
 fn read_password(path: &Path) -> Result<Secret<Vec<u8>>, String> {
     let content = std::fs::read(path).map(Secret::new).map_err(|error| error.to_string())?;
-    let password = content.expose().strip_suffix(b"\n").unwrap_or(content.expose());
+    // Windows editors put a byte order mark in front.
+    let password = content.expose().strip_prefix(b"\xef\xbb\xbf").unwrap_or(content.expose());
+    let password = password.strip_suffix(b"\n").unwrap_or(password);
     let password = password.strip_suffix(b"\r").unwrap_or(password);
     if password.is_empty() {
         return Err(String::from("it is empty"));
@@ -518,7 +570,9 @@ fn default_addresses(protocol: Protocol) -> Vec<ListenAddress> {
 
 /// systemd's `StateDirectory=` if there is one, else where this platform keeps a program's state.
 fn default_state_dir() -> Option<PathBuf> {
-    let systemd = std::env::var_os("STATE_DIRECTORY").filter(|directory| !directory.is_empty()).map(PathBuf::from);
+    // systemd joins several with a colon.
+    let systemd = std::env::var("STATE_DIRECTORY").ok();
+    let systemd = systemd.and_then(|all| all.split(':').next().filter(|first| !first.is_empty()).map(PathBuf::from));
     systemd.or_else(|| {
         let places = etcetera::choose_base_strategy().ok()?;
         Some(places.state_dir().unwrap_or_else(|| places.data_dir()).join("xoauth2-proxy"))

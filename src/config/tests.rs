@@ -86,6 +86,8 @@ fn the_environment_alone_is_enough_and_goes_before_the_file() {
         ("XOAUTH2_PROXY_CONFIG", "proxy.toml"),
         ("XOAUTH2_PROXY_SERVICE_HOST", "10.0.0.1"),
         ("XOAUTH2_PROXY_PORT_1143_TCP_ADDR", "10.0.0.1"),
+        ("XOAUTH2_PROXY_IMAP_SERVICE_HOST", "10.0.0.1"),
+        ("XOAUTH2_PROXY_IMAP_PORT", "tcp://10.0.0.1:143"),
     ];
     let map = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let config = Config::load(&Sources { file: None, environment: map }).expect("complete");
@@ -142,8 +144,8 @@ capabilities = ["IMAP4rev1", "AUTH=PLAIN"]
         "proxy.toml:10: profiles.scanner.password_hash: not an Argon2 hash in PHC string format ($argon2id$v=19$...); make one with: xoauth2-proxy hash-password",
         "proxy.toml:11: profiles.scanner.password: unknown key; make a password_hash with: xoauth2-proxy hash-password",
         r#"proxy.toml:13: profiles.other.username: "*@a*b" is neither a user name nor a domain, as "*@contoso.com""#,
-        "proxy.toml:14: profiles.other.password_file: no/such/file: No such file or directory (os error 2)",
-        "proxy.toml:15: profiles.other.password_env: there is no environment variable NO_SUCH_VARIABLE, or it is empty",
+        "proxy.toml:14: profiles.other.password_file: the file cannot be read: No such file or directory (os error 2)",
+        "proxy.toml:15: profiles.other.password_env: there is no environment variable of that name, or it is empty or no UTF-8",
         r#"proxy.toml:17: listeners.imap.address: "localhost:1" is no address and port, as 127.0.0.1:1143 or [::1]:1143"#,
         r#"proxy.toml:17: listeners.imap.address: 0.0.0.0:1143 is reached from the network, and passwords would travel in clear: set tls = "implicit" or "starttls", or write allow_plaintext_on_network = true"#,
         r#"proxy.toml:18: listeners.imap.tls: is none of "none", "starttls", "implicit""#,
@@ -169,6 +171,66 @@ fn a_syntax_error_is_told_by_line_and_shows_no_secret() {
     let found = faults("[apps.contoso]\nclient_secret = \"hunter2\nclient_id = 1\n", &[]);
     assert!(found[0].starts_with("proxy.toml:2: "), "{found:?}");
     assert!(!found.iter().any(|fault| fault.contains("hunter2")), "{found:?}");
+}
+
+/// What would do something else than it says, or nothing.
+#[test]
+fn what_is_of_no_use_is_a_fault() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("file"), "no directory").expect("written");
+    let file = directory.path().join("file").display().to_string();
+    for (more, fault) in [
+        (
+            "[profiles.all]\nmailbox = \"a@b.example\"\nusername = \"*@b.example\"\npassword_env = \"PW\"\n",
+            "all.mailbox: is of no use",
+        ),
+        ("[profiles.x]\nmailbox = \"a@b.example\\u200b\"\npassword_env = \"PW\"\n", "x.mailbox: "),
+        ("[profiles.\"\"]\nmailbox = \"a@b.example\"\npassword_env = \"PW\"\n", "a name is made of"),
+        (
+            "[profiles.x]\nmailbox = \"a@b.example\"\npassword_env = \"hunter2\"\n",
+            "x.password_env: there is no environment variable",
+        ),
+        ("[listeners.imap]\ncertificate_names = \"x.example\"\n", "imap.certificate_names: is of no use with tls"),
+        (
+            "[listeners.imap]\naddress = [\"127.0.0.1:143\", \"0.0.0.0:143\"]\nallow_plaintext_on_network = true\n",
+            "in each other's way",
+        ),
+        (&format!("[listeners.imap]\ntls = \"implicit\"\n[upstreams.imap]\nca_file = {file:?}\n"), "imap.ca_file: "),
+        (
+            "[apps.b]\nclient_id = \"1\"\nclient_secret = \"2\"\ntoken_endpoint = \"https://u:hunter2@h.example/t\"\n",
+            "b.token_endpoint: holds more than",
+        ),
+        (
+            "[apps.b]\nclient_id = \"1\"\nclient_secret = \"2\"\ntenant_id = \"t\"\nauthority = \"https://h.example/?hunter2\"\n",
+            "b.authority: holds more than",
+        ),
+        (
+            "[apps.b]\nclient_id = \"1\"\nclient_secret = \"2\"\ntenant_id = \"t\"\ntoken_endpoint = \"https://h.example/t\"\n",
+            "b.tenant_id: is of no use beside token_endpoint",
+        ),
+        (
+            "[apps.b]\nclient_id = \"1\"\nclient_secret_file = \"hunter2\"\ntenant_id = \"t\"\n",
+            "b.client_secret_file: the file cannot be read",
+        ),
+    ] {
+        let found = faults(&(MINIMAL.to_owned() + more), &[("PW", "x"), ("XOAUTH2_PROXY_STATE_DIR", &file)]);
+        assert!(found.iter().any(|found| found.contains(fault)), "{fault}: {found:#?}");
+        assert!(!found.iter().any(|found| found.contains("hunter2")), "a fault shows a secret: {found:#?}");
+    }
+    let found =
+        faults(&(MINIMAL.to_owned() + "[listeners.imap]\ntls = \"implicit\"\n"), &[("XOAUTH2_PROXY_STATE_DIR", &file)]);
+    assert_eq!(found.len(), 1, "the state directory is a file: {found:#?}");
+}
+
+/// The config crate would take them for paths into the tree, or for a list of four thousand million entries.
+#[test]
+fn odd_names_at_the_top_are_unknown_keys() {
+    for key in ["apps.contoso.scope", "foo[4000000000]", ""] {
+        let found = faults(&format!("\"{key}\" = \"x\"\n{MINIMAL}"), &[]);
+        assert_eq!(found, [format!("proxy.toml:1: {key}{}unknown key", if key.is_empty() { "" } else { ": " })]);
+    }
+    let found = faults(MINIMAL, &[("XOAUTH2_PROXY_PROFILES__SCANNER__USERNAME[4000000000]", "x")]);
+    assert_eq!(found.len(), 1, "{found:?}");
 }
 
 #[test]

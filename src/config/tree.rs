@@ -64,9 +64,8 @@ pub struct Sources {
 /// What the name of an environment variable begins with; a double underscore parts tables and keys.
 pub const PREFIX: &str = "XOAUTH2_PROXY_";
 
-/// Variables with the prefix that are not keys: the command line's, and what Kubernetes sets for a service of our name.
-const NOT_KEYS: [&str; 4] = ["CONFIG", "LOG", "LOG_FORMAT", "SERVICE_HOST"];
-const NOT_KEY_PREFIXES: [&str; 2] = ["PORT", "SERVICE_PORT"];
+/// Variables with the prefix that are the command line's.
+const OPTIONS: [&str; 3] = ["CONFIG", "LOG", "LOG_FORMAT"];
 
 /// The merged tree, and the faults found in it so far.
 pub(super) struct Tree {
@@ -98,10 +97,30 @@ impl Tree {
                 return Err(errors.iter().map(|error| syntax_fault(path, text, error)).collect());
             }
             find_lines(table.get_ref(), "", text, &mut lines);
+            // The config crate takes these for paths into the tree, and `[4000000000]` for a list of that length.
+            let odd: Vec<_> =
+                table.get_ref().keys().map(|key| key.get_ref().as_ref()).filter(|key| !is_plain(key)).collect();
+            if !odd.is_empty() {
+                let fault = |key: &&str| Fault {
+                    place: Place::File { path: path.clone(), line: lines.get(*key).copied() },
+                    key: (*key).to_owned(),
+                    text: String::from("unknown key"),
+                };
+                return Err(odd.iter().map(fault).collect());
+            }
             builder = builder.add_source(File::from_str(text, FileFormat::Toml));
         }
         let environment: HashMap<_, _> =
             sources.environment.iter().filter(|(name, _)| is_key(name)).map(|(n, v)| (n.clone(), v.clone())).collect();
+        let odd: Vec<_> = environment.keys().filter(|name| !is_plain(name)).collect();
+        if !odd.is_empty() {
+            let fault = |name: &&String| Fault {
+                place: Place::Variable((*name).clone()),
+                key: String::new(),
+                text: String::from("a name is made of letters, digits, - and _"),
+            };
+            return Err(odd.iter().map(fault).collect());
+        }
         let variables = environment
             .keys()
             .map(|name| (name[PREFIX.len()..].to_lowercase().replace("__", "."), name.clone()))
@@ -342,7 +361,7 @@ impl<'t> Table<'t> {
         let mut tables = Vec::new();
         for (name, value) in named.into_iter().map(|(name, value)| (*name, *value)) {
             let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c);
-            if !name.chars().all(allowed) || name.contains("__") {
+            if name.is_empty() || !name.chars().all(allowed) || name.contains("__") {
                 table.fault(name, "a name is made of lower-case letters, digits, - and single _");
             }
             if let Some(opened) = self.open(value, table.key(name), pattern.clone()) {
@@ -397,10 +416,18 @@ fn join(table: &str, key: &str) -> String {
     if table.is_empty() { key.to_owned() } else { format!("{table}.{key}") }
 }
 
-fn is_key(variable: &str) -> bool {
-    variable.strip_prefix(PREFIX).is_some_and(|name| {
-        !NOT_KEYS.contains(&name) && !NOT_KEY_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
-    })
+/// Whether an environment variable means a key of the configuration. Those of the command line do not, nor those that
+/// Kubernetes sets for services whose names begin like ours (`XOAUTH2_PROXY_IMAP_PORT_1143_TCP_ADDR`).
+pub fn is_key(variable: &str) -> bool {
+    let of_kubernetes = |name: &str| {
+        let parts = format!("_{name}_");
+        !name.contains("__") && ["_SERVICE_HOST_", "_SERVICE_PORT_", "_PORT_"].iter().any(|part| parts.contains(part))
+    };
+    variable.strip_prefix(PREFIX).is_some_and(|name| !OPTIONS.contains(&name) && !of_kubernetes(name))
+}
+
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"_-".contains(&octet))
 }
 
 fn from_environment(value: &Value) -> bool {

@@ -60,6 +60,10 @@ impl Client {
     /// A whole line of a command, or its last part behind a literal.
     fn line(&mut self, mut begun: BytesMut, line: &[u8], out: &mut Vec<ClientAction>) -> State {
         begun.extend_from_slice(line);
+        if begun.len() > MAX_COMMAND {
+            out.push(ClientAction::Close(reply(b"*", b"BYE [TOOBIG] The command is too large.")));
+            return State::Finished;
+        }
         let Some(literal) = announced_literal(line) else {
             return self.command(&begun.freeze(), out);
         };

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::printable::printable;
 use crate::secret::Secret;
 
 /// What a legacy client and we say to each other until it has shown a credential.
@@ -93,8 +94,8 @@ pub struct Credential {
     pub authorization_id: Option<Username>,
 }
 
-/// A user name as typed by a client: never empty, free of control characters, folded for case, so that `Ann@Example.org`
-/// and `ann@example.org` are one.
+/// A user name as typed by a client: never empty, of at most 320 octets, free of control characters, folded for case, so
+/// that `Ann@Example.org` and `ann@example.org` are one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Username(String);
 
@@ -116,7 +117,7 @@ impl Username {
     /// # Errors
     /// As [`Username::from_wire`].
     pub fn parse(name: &str) -> Result<Self, MalformedName> {
-        if name.is_empty() || name.chars().any(char::is_control) {
+        if name.is_empty() || name.len() > LONGEST_NAME || name.chars().any(char::is_control) {
             return Err(MalformedName);
         }
         Ok(Self(name.to_lowercase()))
@@ -127,9 +128,14 @@ impl Username {
         &self.0
     }
 
-    /// What stands behind the last `@`, if anything does on both sides of it.
+    /// What stands behind the `@`, where the name is a plain mail address in ASCII. Anything else, quoted, routed or made
+    /// to look like another name, might mean somebody else's mailbox to a mail server.
     pub fn domain(&self) -> Option<&str> {
-        self.0.rsplit_once('@').filter(|(local, domain)| !local.is_empty() && !domain.is_empty()).map(|(_, d)| d)
+        let (local, domain) = self.0.split_once('@')?;
+        let plain = |part: &str, others: &[u8]| {
+            !part.is_empty() && part.bytes().all(|octet| octet.is_ascii_alphanumeric() || others.contains(&octet))
+        };
+        (plain(local, b"!#$%&'*+=?^_`{|}~.-") && plain(domain, b".-")).then_some(domain)
     }
 }
 
@@ -139,7 +145,8 @@ impl fmt::Display for Username {
     }
 }
 
-/// The address of the mailbox that is to be opened: never empty, free of control characters and white space.
+/// The address of the mailbox that is to be opened: something on both sides of one `@`, letters, digits and what stands
+/// unquoted in an address (RFC 5321, 4.1.2; RFC 6531, 3.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mailbox(String);
 
@@ -147,12 +154,18 @@ impl Mailbox {
     /// Reads an address from text.
     ///
     /// # Errors
-    /// Empty, or holding a control character or white space.
+    /// No such address.
     pub fn parse(address: &str) -> Result<Self, MalformedName> {
-        if address.is_empty() || address.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(MalformedName);
+        let allowed = |c: char| c.is_alphanumeric() || "!#$%&'*+/=?^_`{|}~.-".contains(c);
+        match address.split_once('@') {
+            Some((local, domain))
+                if [local, domain].iter().all(|part| !part.is_empty() && part.chars().all(allowed))
+                    && address.len() <= LONGEST_NAME =>
+            {
+                Ok(Self(address.to_owned()))
+            }
+            _ => Err(MalformedName),
         }
-        Ok(Self(address.to_owned()))
     }
 
     /// The address as it was written.
@@ -167,18 +180,29 @@ impl fmt::Display for Mailbox {
     }
 }
 
-/// A name that is empty or holds characters that no name may hold.
+/// Octets: 64 before the `@` and 255 behind it (RFC 5321, 4.5.3.1).
+const LONGEST_NAME: usize = 320;
+
+/// A name that is empty, too long or holds characters that no name may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the name is empty or holds control characters")]
+#[error("the name is empty, too long or holds characters that no name may hold")]
 pub struct MalformedName;
 
 /// What the upstream said when it took the mailbox.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// The text of its success reply, behind the status; it may begin with a response code.
     pub text: Bytes,
     /// The untagged responses that came before it, whole and without line ends.
     pub untagged: Vec<Bytes>,
+}
+
+/// Its words may repeat ours.
+impl fmt::Debug for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let untagged: Vec<_> = self.untagged.iter().map(|line| printable(line)).collect();
+        f.debug_struct("Accepted").field("text", &printable(&self.text)).field("untagged", &untagged).finish()
+    }
 }
 
 /// Why the upstream did not take the mailbox.
@@ -366,14 +390,32 @@ mod tests {
         for bad in [&b""[..], b"ann\x01auth=Bearer x", b"ann\r\n", b"ann\0", b"\x7f", b"ann\x85\xff"] {
             assert_eq!(Username::from_wire(bad), Err(MalformedName), "{bad:?}");
         }
-        assert_eq!(Mailbox::parse("ann@example.org\u{1}"), Err(MalformedName));
-        assert_eq!(Mailbox::parse("ann @example.org"), Err(MalformedName));
+        assert_eq!(Username::parse(&"a".repeat(321)), Err(MalformedName));
+        for bad in
+            ["ann@example.org\u{1}", "ann @example.org", "@", "a@", "@b", "a@b@c", "<a@b>", "a@b\u{200b}", "\"a\"@b"]
+        {
+            assert_eq!(Mailbox::parse(bad), Err(MalformedName), "{bad:?}");
+        }
+        Mailbox::parse("J\u{f6}rg.O'Neil+x@m\u{fc}nchen.example").expect("internationalized");
     }
 
     #[test]
-    fn a_domain_needs_something_on_both_sides() {
+    fn a_domain_is_that_of_a_plain_address() {
         let domain = |name| Username::parse(name).expect("well-formed").domain().map(str::to_owned);
-        assert_eq!(domain("a@b@Contoso.com").as_deref(), Some("contoso.com"));
+        assert_eq!(domain("Ann.O'Neil+x@Contoso.com").as_deref(), Some("contoso.com"));
+        for other in [
+            "bob@other.com\\x@contoso.com",
+            "x\\bob@contoso.com",
+            "\"bob\"@contoso.com",
+            "smtp:bob@contoso.com",
+            "bob\u{200b}@contoso.com",
+            "\u{ff42}ob@contoso.com",
+            "bob/x@contoso.com",
+            "bob@contoso.com\u{202e}",
+            "a b@contoso.com",
+        ] {
+            assert_eq!(domain(other), None, "{other}");
+        }
         assert_eq!(domain("@contoso.com"), None);
         assert_eq!(domain("ann@"), None);
         assert_eq!(domain("ann"), None);

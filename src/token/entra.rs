@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::{StatusCode, header, redirect};
 use serde::Deserialize;
 
-use crate::printable::{chain, printable};
+use crate::printable::{chain, printable, with_trust_advice};
 use crate::secret::Secret;
 
 use super::cache::Fetch;
@@ -50,7 +50,8 @@ impl ClientSecret {
             Self::File(path) => {
                 let failed = |reason: String| TokenError::Credential { path: path.display().to_string(), reason };
                 let text = std::fs::read_to_string(path).map(Secret::new).map_err(|error| failed(error.to_string()))?;
-                match text.expose().trim() {
+                // Windows editors put a byte order mark in front.
+                match text.expose().trim_start_matches('\u{feff}').trim() {
                     "" => Err(failed("it is empty".into())),
                     secret => Ok(Secret::new(secret.to_owned())),
                 }
@@ -64,15 +65,19 @@ impl ClientSecret {
 /// # Errors
 /// The HTTP client cannot be set up.
 pub fn token_source(application: Application, tls: &Arc<rustls::ClientConfig>) -> Result<TokenSource, reqwest::Error> {
-    let http = reqwest::Client::builder()
+    let mut http = reqwest::Client::builder()
         .tls_backend_preconfigured(rustls::ClientConfig::clone(tls))
         .timeout(REQUEST_TIMEOUT)
         // A token endpoint that redirects is none: the secret would follow.
         .redirect(redirect::Policy::none())
         .user_agent(concat!("xoauth2-proxy/", env!("CARGO_PKG_VERSION")))
         // Requests are an hour apart.
-        .pool_max_idle_per_host(0)
-        .build()?;
+        .pool_max_idle_per_host(0);
+    if application.token_endpoint.starts_with("http://") {
+        // In clear the secret goes to this machine alone, so it must not go by way of another one.
+        http = http.no_proxy();
+    }
+    let http = http.build()?;
     let name = application.name.clone();
     Ok(TokenSource::new(name, Box::new(Entra { application, http })))
 }
@@ -127,8 +132,10 @@ impl Entra {
     fn granted(&self, body: &[u8], asked: SystemTime) -> Result<AccessToken, TokenError> {
         let granted: Granted =
             serde_json::from_slice(body).map_err(|_| self.malformed("status 200, but no access_token in JSON"))?;
-        let lifetime =
-            granted.expires_in.seconds().ok_or_else(|| self.malformed("expires_in is no sensible number"))?;
+        let lifetime = match granted.expires_in {
+            Some(lifetime) => lifetime.seconds().ok_or_else(|| self.malformed("expires_in is no sensible number"))?,
+            None => LIFETIME_UNSAID,
+        };
         AccessToken::new(granted.access_token, asked + lifetime).map_err(|error| self.malformed(&error.to_string()))
     }
 
@@ -140,7 +147,8 @@ impl Entra {
             }
             Err(_) => return self.malformed(&format!("status {}, and no error in JSON", status.as_u16())),
         };
-        let known = error.error_codes.iter().find_map(|code| AADSTS.iter().find(|known| known.codes.contains(code)));
+        let codes: Vec<u32> = error.error_codes.iter().filter_map(|code| u32::try_from(code.as_u64()?).ok()).collect();
+        let known = codes.iter().find_map(|code| AADSTS.iter().find(|known| known.codes.contains(code)));
         // The first line says it; trace id, correlation id and time follow on further ones.
         let words = error.error_description.as_deref().unwrap_or(&error.error);
         let first_line = words.split(['\r', '\n']).next().unwrap_or_default();
@@ -164,7 +172,7 @@ impl Entra {
         let reason = if error.is_timeout() {
             format!("no answer within {} s", REQUEST_TIMEOUT.as_secs())
         } else {
-            chain(&error.without_url())
+            with_trust_advice(chain(&error.without_url()))
         };
         TokenError::Unreachable { endpoint: self.application.token_endpoint.clone(), reason }
     }
@@ -177,6 +185,9 @@ impl Entra {
 /// From the connection to the last byte of the answer. Clients wait for it when there is no token yet.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Where the answer does not say (RFC 6749, 5.1 only recommends it): short, for a token kept too long fails logins.
+const LIFETIME_UNSAID: Duration = Duration::from_secs(5 * 60);
+
 /// Octets. A token is of 2 to 5 KB.
 const MAX_ANSWER: usize = 256 * 1024;
 
@@ -184,7 +195,7 @@ const MAX_ANSWER: usize = 256 * 1024;
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
-    expires_in: Lifetime,
+    expires_in: Option<Lifetime>,
 }
 
 /// Some servers send the number as a string.
@@ -212,9 +223,15 @@ impl Lifetime {
 struct ErrorAnswer {
     error: String,
     error_description: Option<String>,
-    #[serde(default)]
-    error_codes: Vec<u32>,
+    /// Numbers in Entra's answers; other servers have their own ideas.
+    #[serde(default, deserialize_with = "any_list")]
+    error_codes: Vec<serde_json::Value>,
     correlation_id: Option<String>,
+}
+
+fn any_list<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<serde_json::Value>, D::Error> {
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(value.as_array().cloned().unwrap_or_default())
 }
 
 /// What an AADSTS error code means.
@@ -311,7 +328,7 @@ mod tests {
     #[test]
     fn a_token_holds_as_long_as_the_answer_says() {
         let asked = SystemTime::UNIX_EPOCH;
-        for (lifetime, seconds) in [("3599", 3599), ("\"3599\"", 3599), ("86399", 86399)] {
+        for (lifetime, seconds) in [("3599", 3599), ("\"3599\"", 3599), ("86399", 86399), ("null", 300)] {
             let body = format!(r#"{{"token_type":"Bearer","expires_in":{lifetime},"access_token":"eyJ0.e30.c2ln"}}"#);
             let token = entra().granted(body.as_bytes(), asked).expect("a token");
             assert_eq!(token.remaining(asked), Duration::from_secs(seconds));
@@ -324,7 +341,6 @@ mod tests {
             "",
             "<html>Sign in to the hotel's network</html>",
             "{}",
-            r#"{"access_token":"eyJ0"}"#,
             r#"{"access_token":"eyJ0","expires_in":-1}"#,
             r#"{"access_token":"eyJ0","expires_in":1e300}"#,
             r#"{"access_token":"eyJ0","expires_in":"soon"}"#,
@@ -355,6 +371,8 @@ mod tests {
             (StatusCode::SERVICE_UNAVAILABLE, b"<html>", true),
             (StatusCode::FOUND, b"", true),
             (StatusCode::BAD_REQUEST, br#"{"error":"unauthorized_client"}"#, false),
+            (StatusCode::BAD_REQUEST, br#"{"error":"invalid_client","error_codes":["x"]}"#, false),
+            (StatusCode::BAD_REQUEST, br#"{"error":"invalid_client","error_codes":null}"#, false),
         ] {
             let error = entra().refused(status, Some("7".into()), body);
             assert_eq!(error.is_temporary(), passes, "{status}: {error}");

@@ -11,11 +11,15 @@ pub(crate) struct Civil {
     hour: u8,
     minute: u8,
     second: u8,
+    millisecond: u32,
+    /// Days since Sunday.
+    weekday: u8,
 }
 
 impl Civil {
     pub(crate) fn at(time: SystemTime) -> Self {
-        Self::at_unix(unix(time))
+        let millisecond = time.duration_since(UNIX_EPOCH).map_or(0, |passed| passed.subsec_millis());
+        Self { millisecond, ..Self::at_unix(unix(time)) }
     }
 
     pub(crate) fn at_unix(seconds: u64) -> Self {
@@ -29,12 +33,15 @@ impl Civil {
             hour: small(of_day / 3600),
             minute: small(of_day / 60 % 60),
             second: small(of_day % 60),
+            millisecond: 0,
+            // The first of January 1970 was a Thursday.
+            weekday: small((seconds / 86_400 + 4) % 7),
         }
     }
 
     /// As in Entra's errors: `2026-09-01 10:11:12Z`.
     pub(crate) fn entra(&self) -> String {
-        let Self { year, month, day, hour, minute, second } = self;
+        let Self { year, month, day, hour, minute, second, .. } = self;
         format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z")
     }
 
@@ -42,6 +49,19 @@ impl Civil {
     pub(crate) fn imap(&self) -> String {
         let Self { year, day, hour, minute, second, .. } = self;
         format!("{day:02}-{}-{year:04} {hour:02}:{minute:02}:{second:02} +0000", self.month_name())
+    }
+
+    /// RFC 5322 `date-time`, as in SMTP's greeting: `Tue, 1 Sep 2026 10:11:12 +0000`.
+    pub(crate) fn smtp(&self) -> String {
+        let Self { year, day, hour, minute, second, weekday, .. } = self;
+        let weekday = WEEKDAYS.get(usize::from(*weekday)).copied().unwrap_or("Sun");
+        format!("{weekday}, {day} {} {year:04} {hour:02}:{minute:02}:{second:02} +0000", self.month_name())
+    }
+
+    /// As in the brackets behind SMTP's refusals: `2026-09-01T10:11:12.000Z`.
+    pub(crate) fn smtp_refusal(&self) -> String {
+        let Self { year, month, day, hour, minute, second, millisecond, .. } = self;
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z")
     }
 
     fn month_name(&self) -> &'static str {
@@ -107,6 +127,8 @@ fn day_of_date(year: i64, month: i64, day: i64) -> i64 {
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
+const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +138,8 @@ mod tests {
         let moment = Civil::at_unix(1_788_257_472);
         assert_eq!(moment.entra(), "2026-09-01 10:11:12Z");
         assert_eq!(moment.imap(), "01-Sep-2026 10:11:12 +0000");
+        assert_eq!(moment.smtp(), "Tue, 1 Sep 2026 10:11:12 +0000");
+        assert_eq!(moment.smtp_refusal(), "2026-09-01T10:11:12.000Z");
         assert_eq!(Civil::at_unix(951_782_400).entra(), "2000-02-29 00:00:00Z");
     }
 

@@ -191,14 +191,14 @@ impl Drop for Entra {
 }
 
 impl Registration {
-    /// One application with one secret and the roles for IMAP and POP3.
+    /// One application with one secret and the roles for IMAP, POP3 and SMTP.
     pub fn example() -> Self {
         Self {
             tenant_id: "9f0c3a1e-5b7d-4c28-8e46-1d2a7b90c5f3".to_owned(),
             client_id: "4b1d6f70-92c8-4e35-a7d4-c86e05b3f219".to_owned(),
             object_id: "d27e58c4-0a91-4f6b-b3e8-75c41f9a6d02".to_owned(),
             secrets: vec!["simulated-client-secret-value".to_owned()],
-            roles: vec!["IMAP.AccessAsApp".to_owned(), "POP.AccessAsApp".to_owned()],
+            roles: ["IMAP.AccessAsApp", "POP.AccessAsApp", "SMTP.SendAsApp"].map(str::to_owned).into(),
         }
     }
 

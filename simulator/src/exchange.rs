@@ -19,15 +19,16 @@ use crate::mailbox::Mailbox;
 use crate::socket::Listener;
 use crate::token::{Protocol, TokenVerifier};
 use crate::wire::Wire;
-use crate::{imap, pop3};
+use crate::{imap, pop3, smtp};
 
-/// Exchange Online's IMAP and POP3 front ends, listening until the value is dropped.
+/// Exchange Online's IMAP, POP3 and SMTP front ends, listening until the value is dropped.
 #[derive(Debug)]
 pub struct Exchange {
     service: Arc<Service>,
     imap: Listener,
     pop3: Listener,
-    servers: [AbortHandle; 2],
+    smtp: Listener,
+    servers: [AbortHandle; 3],
 }
 
 /// The two generations of front end that are live; texts and capability lists differ.
@@ -42,9 +43,10 @@ pub enum FrontEnd {
 /// How TLS begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerTls {
-    /// With the first octet, as Exchange Online does on 993 and 995.
+    /// With the first octet, as Exchange Online does on 993 and 995, and other servers on 465.
     Implicit,
-    /// After STARTTLS or STLS, as other servers do. Before it no login is offered.
+    /// After STARTTLS or STLS, as Exchange Online does on 587 and other servers on 143 and 110. Before it no login is
+    /// offered.
     StartTls,
 }
 
@@ -52,7 +54,8 @@ pub enum ServerTls {
 /// are already open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExchangeFault {
-    /// A refusal in place of the greeting, then the end: `* BYE Connection closed. 14` or `-ERR Server Unavailable. 21`.
+    /// A refusal in place of the greeting, then the end: `* BYE Connection closed. 14`, `-ERR Server Unavailable. 21` or
+    /// `421 4.3.2 Service not available`.
     ByeAtGreeting,
     /// No greeting at all.
     SilentGreeting,
@@ -68,20 +71,24 @@ pub enum ExchangeFault {
     SilentAuth,
     /// Logins are refused, whatever the token.
     AuthFailed,
-    /// The same, with the cause behind the text: `NO AUTHENTICATE failed. ... Error="AuthFailed:LogonDenied-..."`.
+    /// The same, with the cause behind the text: `NO AUTHENTICATE failed. ... Error="AuthFailed:LogonDenied-..."`, and
+    /// `535 5.7.139 ... the request did not meet the criteria ...`.
     AuthFailedVerbose,
-    /// "User is authenticated but not connected", as each generation says it.
+    /// "User is authenticated but not connected", as each generation says it. SMTP takes the login, and then fails as
+    /// with [`StoreDriver`](Self::StoreDriver).
     NotConnected,
-    /// `NO Server Unavailable. 15`, `-ERR Server Unavailable. 21`.
+    /// `NO Server Unavailable. 15`, `-ERR Server Unavailable. 21`, `454 4.7.0 Temporary authentication failure`. The last
+    /// is RFC 4954's: what Exchange itself is known to say is the answer to [`Throttled`](Self::Throttled).
     ServerUnavailable,
     /// `BAD Request is throttled. Suggested Backoff Time: N milliseconds`. What POP3 says is not known;
-    /// here it is `-ERR Server Unavailable. 21`.
+    /// here it is `-ERR Server Unavailable. 21`. Nor is SMTP's; here it is what Exchange's front end says when it cannot
+    /// reach what stands behind it, `451 4.7.0 Temporary server error. Please try again later.`
     Throttled(Duration),
     /// The same with `* BYE Connection closed. 14` behind it, and the end.
     ThrottledThenBye(Duration),
     /// The refusal of Gmail and Dovecot: a challenge with JSON, then silence until the client has answered it.
     ErrorChallenge,
-    /// Continuations are `+` without a space. Both are seen.
+    /// Continuations are `+` without a space. Both are seen. SMTP has no such thing.
     BarePlus,
     /// These octets follow in the same write as the login's OK.
     BehindLogin(Vec<u8>),
@@ -91,22 +98,52 @@ pub enum ExchangeFault {
     StripStartTls,
     /// STARTTLS is offered, but refused.
     RefuseStartTls,
-    /// The greeting says that somebody is logged in already: `* PREAUTH`. POP3 has no such thing.
+    /// The greeting says that somebody is logged in already: `* PREAUTH`. POP3 and SMTP have no such
+    /// thing.
     PreauthGreeting,
     /// A continuation stands behind the greeting, in the same write: it invites the token before TLS is up.
     EarlyContinuation,
-    /// Refusals of a login come so much later.
+    /// The greeting has more than one line (RFC 5321 4.2). Only SMTP has such a thing.
+    MultiLineGreeting,
+    /// Refusals of a login come so much later; with SMTP also those of a message.
     Tarpit(Duration),
-    /// After login, silence of so long ends the connection: `* BYE Connection is closed. 13`.
+    /// After login, silence of so long ends the connection: `* BYE Connection is closed. 13`,
+    /// `421 4.4.1 Connection timed out`.
     IdleTimeout(Duration),
     /// When so many octets have been sent, greeting included, the connection is reset.
     ResetAfter(usize),
     /// When so many octets have been sent after the login's OK, the connection ends cleanly and all of them arrive.
     CloseAfter(usize),
+    /// `Set-TransportConfig -SmtpClientAuthenticationDisabled $true`: SMTP refuses every login, with a token too.
+    SmtpAuthDisabledForTenant,
+    /// `Set-CASMailbox -SmtpClientAuthenticationDisabled $true`.
+    SmtpAuthDisabledForMailbox,
+    /// Basic authentication is a thing of the past: `550 5.7.30` to AUTH LOGIN. Tokens are taken as ever.
+    SmtpBasicRetired,
+    /// A message is refused at its end: `432 4.3.2 Concurrent connections limit exceeded.` That is where it was seen.
+    SmtpConcurrencyLimit,
+    /// A message is refused at its end, whoever sent it: `554 5.2.252 SendAsDenied`.
+    SendAsDenied,
+    /// A message is refused at its end: `430 4.2.0 STOREDRV; mailbox logon failure`. So it is without a fault if the
+    /// application holds neither FullAccess nor SendAs for the mailbox that it logged in to.
+    StoreDriver,
+}
+
+/// A message that was accepted for delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SentMessage {
+    /// The mailbox that the client logged in to, in lower case.
+    pub authenticated_as: String,
+    /// The address in MAIL, as it was written, without angle brackets; empty for the null reverse-path.
+    pub from: String,
+    /// The addresses in RCPT, as they were written, without angle brackets, in their order.
+    pub to: Vec<String>,
+    /// The message without its stuffed dots, or the chunks of BDAT in one piece: not an octet more or less.
+    pub octets: Vec<u8>,
 }
 
 impl Exchange {
-    /// Listens on two free ports of 127.0.0.1, with a certificate for `localhost` and `127.0.0.1`.
+    /// Listens on three free ports of 127.0.0.1, with a certificate for `localhost` and `127.0.0.1`.
     ///
     /// # Errors
     /// If no port can be bound.
@@ -115,7 +152,7 @@ impl Exchange {
         Self::bind(ca, trust, front_end, tls, anywhere, anywhere).await
     }
 
-    /// As [`start`](Self::start), on addresses of one's own.
+    /// As [`start`](Self::start), on addresses of one's own. SMTP gets a free port of the address that IMAP has.
     ///
     /// Async although it waits for nothing: binding needs a runtime, and an async function is sure to have one.
     ///
@@ -129,6 +166,7 @@ impl Exchange {
         imap: SocketAddr,
         pop3: SocketAddr,
     ) -> io::Result<Self> {
+        let smtp = Listener::bind((imap.ip(), 0).into())?;
         let (imap, pop3) = (Listener::bind(imap)?, Listener::bind(pop3)?);
         let service = Arc::new(Service {
             trust,
@@ -143,12 +181,14 @@ impl Exchange {
             logins: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             heard: Mutex::default(),
+            sent: watch::Sender::default(),
         });
         let servers = [
             tokio::spawn(serve(imap.clone(), service.clone(), Protocol::Imap)).abort_handle(),
             tokio::spawn(serve(pop3.clone(), service.clone(), Protocol::Pop3)).abort_handle(),
+            tokio::spawn(serve(smtp.clone(), service.clone(), Protocol::Smtp)).abort_handle(),
         ];
-        Ok(Self { service, imap, pop3, servers })
+        Ok(Self { service, imap, pop3, smtp, servers })
     }
 
     /// `localhost:PORT` of IMAP.
@@ -159,6 +199,11 @@ impl Exchange {
     /// `localhost:PORT` of POP3.
     pub fn pop3_address(&self) -> String {
         format!("localhost:{}", self.pop3.port())
+    }
+
+    /// `localhost:PORT` of SMTP submission.
+    pub fn smtp_address(&self) -> String {
+        format!("localhost:{}", self.smtp.port())
     }
 
     /// Adds a mailbox, or replaces the one of this address. Its inbox holds the messages, none of them seen.
@@ -183,7 +228,16 @@ impl Exchange {
         accounts.full_access.insert((object_id.to_lowercase(), mailbox.to_lowercase()));
     }
 
-    /// `Remove-MailboxPermission`. The service principal stays, so that IMAP says "authenticated but not connected".
+    /// `New-ServicePrincipal` and `Add-RecipientPermission -AccessRights SendAs` in one: whatever mailbox it logs in to,
+    /// the application may name this one as the sender. A mailbox that it has logged in to it may name anyhow.
+    pub fn grant_send_as(&self, object_id: &str, mailbox: &str) {
+        let mut accounts = self.service.accounts();
+        accounts.principals.insert(object_id.to_lowercase());
+        accounts.send_as.insert((object_id.to_lowercase(), mailbox.to_lowercase()));
+    }
+
+    /// `Remove-MailboxPermission`. The service principal stays, so that IMAP says "authenticated but not connected", and
+    /// SMTP takes the login but no message. A right to send is another permission, and stays.
     pub fn revoke(&self, object_id: &str, mailbox: &str) {
         self.service.accounts().full_access.remove(&(object_id.to_lowercase(), mailbox.to_lowercase()));
     }
@@ -198,7 +252,7 @@ impl Exchange {
         self.service.refuse_next.store(count, Ordering::SeqCst);
     }
 
-    /// Connections accepted so far, of both protocols.
+    /// Connections accepted so far, of all protocols.
     pub fn connections(&self) -> u64 {
         *self.service.connections.borrow()
     }
@@ -236,13 +290,24 @@ impl Exchange {
         lock(&self.service.heard).clone()
     }
 
+    /// The messages that were accepted for delivery so far. They are delivered to nobody.
+    pub fn sent(&self) -> Vec<SentMessage> {
+        self.service.sent.borrow().clone()
+    }
+
+    /// Waits until so many messages have been accepted for delivery.
+    pub async fn sent_reach(&self, count: usize) {
+        let mut sent = self.service.sent.subscribe();
+        sent.wait_for(|sent| sent.len() >= count).await.expect("the sender is ours");
+    }
+
     /// False: the listeners are closed, and connecting is refused; open connections go on. True: they listen again on
     /// the same ports.
     ///
     /// # Panics
     /// If another process has taken a port meanwhile.
     pub fn set_reachable(&self, reachable: bool) {
-        for listener in [&self.imap, &self.pop3] {
+        for listener in [&self.imap, &self.pop3, &self.smtp] {
             if reachable {
                 listener.reopen().expect("nobody else has taken the port");
             } else {
@@ -274,6 +339,7 @@ pub(crate) struct Service {
     logins: AtomicU64,
     refused: AtomicU64,
     heard: Mutex<Vec<u8>>,
+    sent: watch::Sender<Vec<SentMessage>>,
 }
 
 /// All names in lower case: Exchange tells neither addresses nor GUIDs apart by case.
@@ -282,15 +348,24 @@ struct Accounts {
     mailboxes: HashMap<String, Arc<Mailbox>>,
     principals: HashSet<String>,
     full_access: HashSet<(String, String)>,
+    send_as: HashSet<(String, String)>,
 }
 
 /// What Exchange makes of a login.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    Open(Arc<Mailbox>),
+    Open(Login),
     /// The token is good, the mailbox is there, but the permission is missing.
     NotConnected,
     Refused(Refusal),
+}
+
+/// Who has logged in, and to what. The names are in lower case.
+#[derive(Debug)]
+pub(crate) struct Login {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) address: String,
+    object_id: String,
 }
 
 /// Why a login is refused, where that shows in the text.
@@ -299,7 +374,23 @@ pub(crate) enum Refusal {
     Failed,
     FailedVerbose,
     Unavailable,
-    Throttled { backoff: Duration, bye: bool },
+    Throttled {
+        backoff: Duration,
+        bye: bool,
+    },
+    /// SMTP is switched off for the `Tenant` or the `Mailbox`.
+    SmtpDisabled(&'static str),
+}
+
+/// Why a message is not taken, though its transaction was in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotSent {
+    /// The front end's view of a sender that is not the client's own.
+    SendAs,
+    /// The mailbox server's view of the same.
+    SendAsDenied,
+    StoreDriver,
+    ConcurrencyLimit,
 }
 
 impl Service {
@@ -356,7 +447,13 @@ impl Service {
         let forced = self.with_fault(|fault| match fault? {
             ExchangeFault::AuthFailed | ExchangeFault::ErrorChallenge => Some(Verdict::Refused(Refusal::Failed)),
             ExchangeFault::AuthFailedVerbose => Some(Verdict::Refused(Refusal::FailedVerbose)),
-            ExchangeFault::NotConnected => Some(Verdict::NotConnected),
+            ExchangeFault::NotConnected if protocol != Protocol::Smtp => Some(Verdict::NotConnected),
+            ExchangeFault::SmtpAuthDisabledForTenant if protocol == Protocol::Smtp => {
+                Some(Verdict::Refused(Refusal::SmtpDisabled("Tenant")))
+            }
+            ExchangeFault::SmtpAuthDisabledForMailbox if protocol == Protocol::Smtp => {
+                Some(Verdict::Refused(Refusal::SmtpDisabled("Mailbox")))
+            }
             ExchangeFault::ServerUnavailable => Some(Verdict::Refused(Refusal::Unavailable)),
             ExchangeFault::Throttled(backoff) => {
                 Some(Verdict::Refused(Refusal::Throttled { backoff: *backoff, bye: false }))
@@ -385,19 +482,56 @@ impl Service {
         let object_id = self.trust.object_id(&credential.token, protocol)?.to_lowercase();
         let address = credential.user.to_lowercase();
         let accounts = self.accounts();
-        let mailbox = accounts.mailboxes.get(&address)?;
+        let mailbox = accounts.mailboxes.get(&address)?.clone();
         if !accounts.principals.contains(&object_id) {
             return None;
         }
-        if !accounts.full_access.contains(&(object_id, address)) {
-            // Known from IMAP; POP3 says that the authentication failed.
-            return (protocol == Protocol::Imap).then_some(Verdict::NotConnected);
+        let login = Login { mailbox, address, object_id };
+        match protocol {
+            // Whether the mailbox may be used shows when there is a message.
+            Protocol::Smtp => Some(Verdict::Open(login)),
+            _ if accounts.may_open(&login) => Some(Verdict::Open(login)),
+            Protocol::Imap => Some(Verdict::NotConnected),
+            // That the authentication failed is all that it says.
+            Protocol::Pop3 => None,
         }
-        Some(Verdict::Open(mailbox.clone()))
+    }
+
+    /// Takes a message for delivery, or says why not.
+    pub(crate) fn submit(&self, login: &Login, from: String, to: Vec<String>, octets: Vec<u8>) -> Result<(), NotSent> {
+        let forced = self.with_fault(|fault| match fault? {
+            ExchangeFault::SmtpConcurrencyLimit => Some(NotSent::ConcurrencyLimit),
+            ExchangeFault::SendAsDenied => Some(NotSent::SendAsDenied),
+            ExchangeFault::StoreDriver | ExchangeFault::NotConnected => Some(NotSent::StoreDriver),
+            _ => None,
+        });
+        forced.map_or(Ok(()), Err)?;
+        self.accounts().may_send(login, &from)?;
+        let message = SentMessage { authenticated_as: login.address.clone(), from, to, octets };
+        self.sent.send_modify(|sent| sent.push(message));
+        Ok(())
     }
 
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
         lock(&self.accounts)
+    }
+}
+
+impl Accounts {
+    fn may_open(&self, login: &Login) -> bool {
+        self.full_access.contains(&(login.object_id.clone(), login.address.clone()))
+    }
+
+    fn may_send(&self, login: &Login, from: &str) -> Result<(), NotSent> {
+        let granted = |mailbox: &str| self.send_as.contains(&(login.object_id.clone(), mailbox.to_owned()));
+        let from = from.to_lowercase();
+        if from != login.address && !granted(&from) {
+            return Err(NotSent::SendAs);
+        }
+        if !self.may_open(login) && !granted(&login.address) {
+            return Err(NotSent::StoreDriver);
+        }
+        Ok(())
     }
 }
 
@@ -457,6 +591,7 @@ async fn converse(wire: &mut Wire, protocol: Protocol) -> io::Result<()> {
     match protocol {
         Protocol::Imap => imap::serve(wire).await?,
         Protocol::Pop3 => pop3::serve(wire).await?,
+        Protocol::Smtp => smtp::serve(wire).await?,
     }
     wire.close().await
 }

@@ -250,7 +250,7 @@ async fn authenticate(wire: &mut Wire, tag: &str, arguments: &[u8]) -> io::Resul
 
 fn answer(wire: &mut Wire, tag: &str, verdict: Verdict) -> Outcome {
     match verdict {
-        Verdict::Open(mailbox) => {
+        Verdict::Open(login) => {
             wire.put(format!("{tag} OK AUTHENTICATE completed.\r\n"));
             wire.mark_login();
             let service = wire.service().clone();
@@ -259,14 +259,14 @@ fn answer(wire: &mut Wire, tag: &str, verdict: Verdict) -> Outcome {
                     wire.put(octets);
                 }
             });
-            return Outcome::Enter(Entry::Open(mailbox));
+            return Outcome::Enter(Entry::Open(login.mailbox));
         }
         Verdict::NotConnected if wire.service().front_end == FrontEnd::Classic => {
             wire.put(format!("{tag} OK AUTHENTICATE completed.\r\n"));
             return Outcome::Enter(Entry::NotConnected);
         }
         Verdict::NotConnected => wire.put(format!("{tag} NO User is authenticated but not connected.\r\n")),
-        Verdict::Refused(Refusal::Failed) => wire.put(format!("{tag} {FAILED}\r\n")),
+        Verdict::Refused(Refusal::Failed | Refusal::SmtpDisabled(_)) => wire.put(format!("{tag} {FAILED}\r\n")),
         Verdict::Refused(Refusal::FailedVerbose) => wire.put(format!("{tag} {FAILED} {VERBOSE}\r\n")),
         Verdict::Refused(Refusal::Unavailable) => wire.put(format!("{tag} NO Server Unavailable. 15\r\n")),
         Verdict::Refused(Refusal::Throttled { backoff, bye }) => {

@@ -1,4 +1,4 @@
-//! Exchange Online (IMAP and POP3) and Microsoft Entra ID in memory, with their faults as switches.
+//! Exchange Online (IMAP, POP3 and SMTP submission) and Microsoft Entra ID in memory, with their faults as switches.
 //!
 //! Both listen on real sockets with real TLS, speak with the texts of the real services, and live as long as the value
 //! that was started. Nothing is persisted. Every answer that the real services are known to give is given as they give
@@ -30,12 +30,13 @@ mod mime;
 mod pop3;
 mod random;
 mod samples;
+mod smtp;
 mod socket;
 mod token;
 mod wire;
 
 pub use ca::{Issued, TestCa};
 pub use entra::{Entra, EntraFault, Registration};
-pub use exchange::{Exchange, ExchangeFault, FrontEnd, ServerTls};
+pub use exchange::{Exchange, ExchangeFault, FrontEnd, SentMessage, ServerTls};
 pub use samples::{sample_message, sample_messages};
 pub use token::{Protocol, TokenVerifier};

@@ -78,6 +78,7 @@ async fn run(directory: &Path, front_end: FrontEnd) -> io::Result<()> {
         "key_id": entra.key_id(),
         "imap": exchange.imap_address(),
         "pop3": exchange.pop3_address(),
+        "smtp": exchange.smtp_address(),
         "ca_file": ca_file,
     });
     entra.register(app);

@@ -179,7 +179,7 @@ async fn authenticate(wire: &mut Wire, argument: &[u8]) -> io::Result<Outcome> {
     }
     let service = wire.service().clone();
     match service.judge(Protocol::Pop3, &response).await {
-        Verdict::Open(mailbox) => {
+        Verdict::Open(login) => {
             wire.put("+OK User successfully authenticated.\r\n");
             wire.mark_login();
             service.with_fault(|fault| {
@@ -187,13 +187,13 @@ async fn authenticate(wire: &mut Wire, argument: &[u8]) -> io::Result<Outcome> {
                     wire.put(octets);
                 }
             });
-            Ok(Outcome::Open(mailbox))
+            Ok(Outcome::Open(login.mailbox))
         }
         Verdict::NotConnected => {
             wire.put("-ERR User is authenticated but not connected.\r\n");
             Ok(Outcome::Again)
         }
-        Verdict::Refused(Refusal::Failed) => {
+        Verdict::Refused(Refusal::Failed | Refusal::SmtpDisabled(_)) => {
             wire.put(FAILED);
             Ok(Outcome::Again)
         }
@@ -363,7 +363,7 @@ impl Transaction {
 }
 
 /// The keyword in upper case, and what stands behind the space.
-fn split(line: &[u8]) -> (String, &[u8]) {
+pub(crate) fn split(line: &[u8]) -> (String, &[u8]) {
     let end = line.iter().position(|octet| *octet == b' ').unwrap_or(line.len());
     let keyword = String::from_utf8_lossy(&line[..end]).to_ascii_uppercase();
     (keyword, line.get(end + 1..).unwrap_or_default())

@@ -10,13 +10,15 @@ use serde::Deserialize;
 
 use crate::random;
 
-/// The two protocols of a mailbox; each has a role of its own.
+/// The three protocols of a mailbox; each has a role of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// IMAP4rev1, role `IMAP.AccessAsApp`.
     Imap,
     /// POP3, role `POP.AccessAsApp`.
     Pop3,
+    /// SMTP submission, role `SMTP.SendAsApp`.
+    Smtp,
 }
 
 impl Protocol {
@@ -25,6 +27,7 @@ impl Protocol {
         match self {
             Self::Imap => "IMAP.AccessAsApp",
             Self::Pop3 => "POP.AccessAsApp",
+            Self::Smtp => "SMTP.SendAsApp",
         }
     }
 }
@@ -148,6 +151,7 @@ mod tests {
         let token = key.sign(&claims());
         assert_eq!(key.verifier().object_id(&token, Protocol::Imap).as_deref(), Some("object"));
         assert_eq!(key.verifier().object_id(&token, Protocol::Pop3), None);
+        assert_eq!(key.verifier().object_id(&token, Protocol::Smtp), None);
         for audience in AUDIENCES {
             let token = key.sign(&with("aud", json!(audience)));
             assert!(key.verifier().object_id(&token, Protocol::Imap).is_some(), "{audience}");

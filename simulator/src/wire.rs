@@ -1,10 +1,11 @@
 //! One client's connection: lines and literals in, answers out, and the faults that concern bytes rather than meaning.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -14,6 +15,7 @@ use crate::socket::{Reset, Socket};
 
 pub(crate) struct Wire {
     service: Arc<Service>,
+    client: IpAddr,
     stream: Stream,
     reset: Reset,
     inbox: BytesMut,
@@ -47,9 +49,12 @@ enum Stream {
 
 impl Wire {
     pub(crate) fn new(stream: TcpStream, service: Arc<Service>) -> Self {
+        // It is only shown to the client: no reason to turn away one that has gone meanwhile.
+        let client = stream.peer_addr().map_or(Ipv4Addr::UNSPECIFIED.into(), |client| client.ip());
         let (socket, reset) = Socket::new(stream);
         Self {
             service,
+            client,
             stream: Stream::Plain(socket),
             reset,
             inbox: BytesMut::new(),
@@ -64,11 +69,16 @@ impl Wire {
         &self.service
     }
 
+    /// The client's address.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
+    }
+
     pub(crate) fn is_tls(&self) -> bool {
         matches!(self.stream, Stream::Tls(_))
     }
 
-    /// Shakes hands. What the client pipelined in clear is forgotten (RFC 3501 6.2.1, RFC 2595 4).
+    /// Shakes hands. What the client pipelined in clear is forgotten (RFC 3501 6.2.1, RFC 2595 4, RFC 3207 4.2).
     pub(crate) async fn start_tls(&mut self) -> io::Result<()> {
         self.flush().await?;
         self.inbox.clear();
@@ -155,6 +165,23 @@ impl Wire {
         }
         self.scanned = 0;
         Ok(self.inbox.split_to(count).freeze())
+    }
+
+    /// Hands on what comes until `eat` has enough. It says how many octets of a piece it takes if it is then done, or
+    /// `None` if it takes all of it and wants more. False if the client ended before that.
+    pub(crate) async fn feed(&mut self, mut eat: impl FnMut(&[u8]) -> Option<usize>) -> io::Result<bool> {
+        self.scanned = 0;
+        loop {
+            if let Some(eaten) = eat(&self.inbox) {
+                self.inbox.advance(eaten);
+                return Ok(true);
+            }
+            self.inbox.clear();
+            self.flush().await?;
+            if self.fill().await? == 0 {
+                return Ok(false);
+            }
+        }
     }
 
     /// Reads and says nothing until the client goes.

@@ -17,7 +17,7 @@ fn it_says_where_it_is_and_ends_with_its_input() {
     let line: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     let text = |name: &str| line[name].as_str().unwrap().to_owned();
     assert!(text("authority").starts_with("https://localhost:"));
-    for name in ["imap", "pop3"] {
+    for name in ["imap", "pop3", "smtp"] {
         assert!(std::net::TcpStream::connect(text(name)).is_ok(), "{name}");
     }
     for name in ["tenant_id", "client_id", "object_id", "key_id"] {

@@ -56,6 +56,10 @@ impl World {
         self.connect(&self.exchange.pop3_address()).await
     }
 
+    pub(crate) async fn smtp(&self) -> Client {
+        self.connect(&self.exchange.smtp_address()).await
+    }
+
     async fn connect(&self, address: &str) -> Client {
         Client::plain(address).await.start_tls(&self.ca).await
     }
@@ -74,6 +78,16 @@ impl World {
         client.line().await;
         let sasl = self.sasl(user);
         client.talk(&format!("C: AUTH XOAUTH2\nS: + \nC: {sasl}\nS: +OK User successfully authenticated.")).await;
+        client
+    }
+
+    /// Greeted, introduced and logged in.
+    pub(crate) async fn smtp_as(&self, user: &str) -> Client {
+        let mut client = self.smtp().await;
+        client.talk("S< 220 \nC: EHLO client.example.com").await;
+        client.until("250 ").await;
+        let sasl = self.sasl(user);
+        client.talk(&format!("C: AUTH XOAUTH2\nS: 334 \nC: {sasl}\nS: 235 2.7.0 Authentication successful")).await;
         client
     }
 }

@@ -65,7 +65,7 @@ async fn a_token_says_what_exchange_wants_to_know() {
     ] {
         assert_eq!(claims[name], value, "{name}");
     }
-    assert_eq!(claims["roles"], json!(["IMAP.AccessAsApp", "POP.AccessAsApp"]));
+    assert_eq!(claims["roles"], json!(["IMAP.AccessAsApp", "POP.AccessAsApp", "SMTP.SendAsApp"]));
     assert!(claims.get("scp").is_none());
     let object = world.entra.verifier().object_id(token, Protocol::Pop3);
     assert_eq!(object.as_deref(), Some(app.object_id.as_str()));

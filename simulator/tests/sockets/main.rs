@@ -6,3 +6,4 @@ mod common;
 mod entra;
 mod imap;
 mod pop3;
+mod smtp;

@@ -10,8 +10,8 @@ use crate::observe::{LogFormat, start_logging};
 use crate::profiles::HashedPassword;
 use crate::secret::Secret;
 
-/// Lets programs that only know passwords read mail from Microsoft 365: they log in here with a local password, and the
-/// mailbox is opened with an app-only OAuth 2.0 token.
+/// Lets programs that only know passwords read and send mail with Microsoft 365: they log in here with a local password,
+/// and the mailbox is opened with an app-only OAuth 2.0 token.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, arg_required_else_help = true)]
 pub struct Cli {

@@ -39,8 +39,8 @@ pub(crate) async fn demo(once: bool) -> Result<(), Box<dyn Error>> {
     };
     let addresses = proxy.addresses();
     let address = |name: &str| addresses.iter().find(|(listener, _)| listener == name).map(|(_, address)| *address);
-    let (Some(imap), Some(pop3), Some(imap_starttls), Some(pop3_implicit)) =
-        (address("imap"), address("pop3"), address("imap-starttls"), address("pop3s"))
+    let (Some(imap), Some(pop3), Some(smtp), Some(imap_starttls), Some(pop3_implicit)) =
+        (address("imap"), address("pop3"), address("smtp"), address("imap-starttls"), address("pop3s"))
     else {
         return Err("a listener is missing".into());
     };
@@ -53,23 +53,27 @@ pub(crate) async fn demo(once: bool) -> Result<(), Box<dyn Error>> {
     let mut out = io::stdout();
     writeln!(out, "\nEverything runs in this process; nothing leaves this machine.\n")?;
     writeln!(out, "  Entra ID (simulated)         {}", entra.authority())?;
+    let (upstream_imap, upstream_pop3) = (exchange.imap_address(), exchange.pop3_address());
+    let upstream_smtp = exchange.smtp_address();
     writeln!(
         out,
-        "  Exchange Online (simulated)  imaps://{}  pop3s://{}",
-        exchange.imap_address(),
-        exchange.pop3_address()
+        "  Exchange Online (simulated)  imaps://{upstream_imap}  pop3s://{upstream_pop3}  smtps://{upstream_smtp}"
     )?;
-    writeln!(out, "  xoauth2-proxy, in clear      imap://{imap}  pop3://{pop3}")?;
+    writeln!(out, "  xoauth2-proxy, in clear      imap://{imap}  pop3://{pop3}  smtp://{smtp}")?;
     writeln!(out, "  xoauth2-proxy, with TLS      imap://{imap_starttls} (STARTTLS)  pop3s://{pop3_implicit}")?;
     writeln!(out, "  user name                    {MAILBOX}")?;
     writeln!(out, "  password                     {PASSWORD}\n")?;
 
-    let checked = self_check(imap, pop3, &exchange, &mut out).await;
+    let checked = self_check([imap, pop3, smtp], &exchange, &mut out).await;
     if checked.is_ok() && !once {
         let user = format!("{MAILBOX}:{PASSWORD}");
         writeln!(out, "Try it:\n")?;
         writeln!(out, "  curl -u '{user}' 'imap://{imap}/INBOX;MAILINDEX=1'")?;
         writeln!(out, "  curl -u '{user}' 'pop3://{pop3}/1'")?;
+        writeln!(
+            out,
+            "  curl -u '{user}' 'smtp://{smtp}' --mail-from {MAILBOX} --mail-rcpt bob@example.org -T README.md"
+        )?;
         writeln!(out, "  curl -u '{user}' --ssl-reqd -k 'imap://{imap_starttls}/'")?;
         writeln!(out, "  curl -u '{MAILBOX}:wrong' 'imap://{imap}/'")?;
         writeln!(out, "  openssl s_client -quiet -crlf -connect {pop3_implicit}")?;
@@ -131,16 +135,26 @@ ca_file = "ca.pem"
 [upstreams.pop3]
 address = "{upstream_pop3}"
 ca_file = "ca.pem"
+
+[listeners.smtp]
+address = "127.0.0.1:{smtp}"
+
+[upstreams.smtp]
+address = "{upstream_smtp}"
+tls = "implicit"
+ca_file = "ca.pem"
 "#,
         tenant = registration.tenant_id,
         client = registration.client_id,
         authority = entra.authority(),
         imap = port(1143),
         pop3 = port(1110),
+        smtp = port(1587),
         imap_starttls = port(1144),
         pop3s = port(1995),
         upstream_imap = exchange.imap_address(),
         upstream_pop3 = exchange.pop3_address(),
+        upstream_smtp = exchange.smtp_address(),
     );
     let environment = [("DEMO_CLIENT_SECRET", registration.secrets[0].as_str()), ("DEMO_PASSWORD", PASSWORD)];
     App::bind(app::parse(&app::Sources {
@@ -170,10 +184,9 @@ impl Drop for Directory {
 /// What a client says, and how the last line of the answer begins.
 type Script<'a> = &'a [(&'a str, &'a str)];
 
-/// Logs in by both protocols and with a wrong password, and shows the first as a transcript.
+/// Reads by IMAP, with a wrong password first, and by POP3, sends by SMTP, and shows all of it as transcripts.
 async fn self_check(
-    imap: SocketAddr,
-    pop3: SocketAddr,
+    [imap, pop3, smtp]: [SocketAddr; 3],
     exchange: &Exchange,
     out: &mut impl io::Write,
 ) -> Result<(), String> {
@@ -185,35 +198,51 @@ async fn self_check(
         ("a2 STATUS INBOX (MESSAGES)", "a2 OK"),
         ("a3 LOGOUT", "a3 OK"),
     ];
-    let head = format!("{:COLUMN$}  What Exchange hears", "What the client says and hears (IMAP)");
-    writeln!(out, "{head}\n{}", "-".repeat(2 * COLUMN)).map_err(|error| error.to_string())?;
-    converse(imap, script, exchange, out).await?;
+    converse("IMAP", imap, script, exchange, out).await?;
     let login = format!("PASS {PASSWORD}");
     let script: Script<'_> =
         &[("", "+OK"), ("USER alice@example.com", "+OK"), (&login, "+OK"), ("STAT", "+OK"), ("QUIT", "+OK")];
-    let head = format!("{:COLUMN$}  What Exchange hears", "What the client says and hears (POP3)");
-    writeln!(out, "{head}\n{}", "-".repeat(2 * COLUMN)).map_err(|error| error.to_string())?;
-    converse(pop3, script, exchange, out).await?;
+    converse("POP3", pop3, script, exchange, out).await?;
+    // `alice@example.com` and `open-sesame` in base64, as devices say them.
+    let script: Script<'_> = &[
+        ("", "220"),
+        ("HELO scanner", "250"),
+        ("AUTH LOGIN", "334"),
+        ("YWxpY2VAZXhhbXBsZS5jb20=", "334"),
+        ("b3Blbi1zZXNhbWU=", "235"),
+        ("MAIL FROM:<alice@example.com>", "250"),
+        ("RCPT TO:<bob@example.org>", "250"),
+        ("DATA", "354"),
+        ("Subject: scan\r\n\r\n.", "250"),
+        ("QUIT", "221"),
+    ];
+    converse("SMTP", smtp, script, exchange, out).await?;
+    if exchange.sent().len() != 1 {
+        return Err("the message did not arrive".into());
+    }
     if contains(&exchange.heard(), PASSWORD) {
         return Err("Exchange heard the client's password".into());
     }
-    writeln!(out, "Self-check passed: the wrong password reached nobody, the right one opened the mailbox twice.\n")
+    writeln!(out, "Self-check passed: the wrong password reached nobody, the right one opened the mailbox each time.\n")
         .map_err(|error| error.to_string())
 }
 
 async fn converse(
+    protocol: &str,
     address: SocketAddr,
     script: Script<'_>,
     exchange: &Exchange,
     out: &mut impl io::Write,
 ) -> Result<(), String> {
     let failed = |error: io::Error| format!("{address}: {error}");
+    let head = format!("{:COLUMN$}  What Exchange hears", format!("What the client says and hears ({protocol})"));
+    writeln!(out, "{head}\n{}", "-".repeat(2 * COLUMN)).map_err(failed)?;
     let mut stream = BufReader::new(TcpStream::connect(address).await.map_err(failed)?);
     for (say, expect) in script {
         let heard_before = exchange.heard().len();
         let mut left = Vec::new();
         if !say.is_empty() {
-            left.push(format!("C: {say}"));
+            left.extend(say.lines().map(|line| format!("C: {line}")));
             stream.write_all(format!("{say}\r\n").as_bytes()).await.map_err(failed)?;
         }
         loop {

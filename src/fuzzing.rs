@@ -16,11 +16,13 @@ use crate::secret::Secret;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 8] = [
     ("imap_client", |data| client(Protocol::Imap, data)),
     ("imap_upstream", |data| upstream(Protocol::Imap, data)),
     ("pop3_client", |data| client(Protocol::Pop3, data)),
     ("pop3_upstream", |data| upstream(Protocol::Pop3, data)),
+    ("smtp_client", |data| client(Protocol::Smtp, data)),
+    ("smtp_upstream", |data| upstream(Protocol::Smtp, data)),
     ("handover", handover),
     ("config", config),
 ];
@@ -166,7 +168,7 @@ fn listen(protocol: Protocol, tls: UpstreamTls, input: &[u8], chunk: usize) -> (
 /// F1, F3: whatever stands behind a login reaches the mail server, octet for octet, however it is cut.
 fn handover(data: &[u8]) {
     let [spelling, chunk, behind @ ..] = data else { return };
-    let logins: [(Protocol, &[u8]); 8] = [
+    let logins: [(Protocol, &[u8]); 11] = [
         (Protocol::Imap, b"a LOGIN ann secret\r\n"),
         (Protocol::Imap, b"a LOGIN {3+}\r\nann {6+}\r\nsecret\r\n"),
         (Protocol::Imap, b"a AUTHENTICATE PLAIN AGFubgBzZWNyZXQ=\n"),
@@ -175,6 +177,9 @@ fn handover(data: &[u8]) {
         (Protocol::Pop3, b"CAPA\r\nUSER ann\nPASS secret\n"),
         (Protocol::Pop3, b"AUTH PLAIN AGFubgBzZWNyZXQ=\r\n"),
         (Protocol::Pop3, b"AUTH LOGIN\r\nYW5u\r\nc2VjcmV0\r\n"),
+        (Protocol::Smtp, b"EHLO x\r\nAUTH PLAIN AGFubgBzZWNyZXQ=\r\n"),
+        (Protocol::Smtp, b"AUTH LOGIN YW5u\nc2VjcmV0\n"),
+        (Protocol::Smtp, b"HELO x\r\nAUTH PLAIN\r\nAGFubgBzZWNyZXQ=\r\n"),
     ];
     let (protocol, login) = logins[usize::from(*spelling) % logins.len()];
     let input = [login, behind].concat();
@@ -184,6 +189,7 @@ fn handover(data: &[u8]) {
     let accepted: &[u8] = match protocol {
         Protocol::Imap => b"* OK ready\r\nP1 OK done\r\n",
         Protocol::Pop3 => b"+OK ready\r\n+ \r\n+OK done\r\n",
+        Protocol::Smtp => b"220 ready\r\n250-x\r\n250 AUTH XOAUTH2\r\n334 \r\n235 2.7.0 done\r\n",
     };
     let (_, residual) = listen(protocol, UpstreamTls::Active, &[accepted, behind].concat(), usize::from(*chunk).max(1));
     assert_eq!(residual.as_deref(), Some(behind));

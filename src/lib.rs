@@ -1,4 +1,4 @@
-//! `xoauth2-proxy` lets programs that only know user names and passwords read mail from Microsoft 365. They connect here
+//! `xoauth2-proxy` lets programs that only know user names and passwords read and send mail with Microsoft 365. They connect here
 //! and log in as ever; the proxy checks that password itself, fetches an app-only OAuth 2.0 token, opens the mailbox with
 //! SASL XOAUTH2, and carries every other byte unchanged.
 //!
@@ -37,6 +37,7 @@ mod printable;
 pub mod profiles;
 pub mod protocol;
 pub mod relay;
+mod remedy;
 pub mod secret;
 pub mod session;
 pub mod tls;

@@ -24,6 +24,7 @@ use crate::protocol::{
     UpstreamAction, UpstreamTls,
 };
 use crate::relay::relay;
+use crate::remedy::remedy;
 use crate::token::{AccessToken, TokenError, TokenSource};
 use crate::transport::{DialError, Stream, Upstream};
 
@@ -196,7 +197,7 @@ impl Service {
                 Ok((upstream, said)) => return Ok((admitted, upstream, said)),
                 // Roles and permissions may have changed since a kept token was issued, so a new one is tried, once: it
                 // is not a kept one.
-                Err(Cause::Rejected { why: Refusal::Mailbox, .. })
+                Err(Cause::Rejected { rejection: Rejection { why: Refusal::Mailbox, .. }, .. })
                     if taken.cached && source.refused_by_mail_server(&taken.token) =>
                 {
                     debug!(mailbox = %admitted.mailbox, "mailbox refused with a cached token: trying a new one");
@@ -239,8 +240,8 @@ impl Service {
                         actions.extend(decided.drain(..));
                     }
                     UpstreamAction::Accepted(said) => return Ok((upstream, said)),
-                    UpstreamAction::Refused(Rejection { why, said }) => {
-                        return Err(Cause::Rejected { why, said, mailbox: mailbox.clone(), protocol: self.protocol });
+                    UpstreamAction::Refused(rejection) => {
+                        return Err(Cause::Rejected { rejection, mailbox: mailbox.clone(), protocol: self.protocol });
                     }
                 }
             }
@@ -271,8 +272,8 @@ enum Cause {
     Injected,
     #[error("the token was not sent, because the connection is not protected by TLS")]
     Unprotected,
-    #[error("the mail server said {said:?} to mailbox {mailbox}{}", remedy(*why, said, *protocol))]
-    Rejected { why: Refusal, said: String, mailbox: Mailbox, protocol: Protocol },
+    #[error("the mail server said {:?} to mailbox {mailbox}{}", rejection.said, remedy(*protocol, rejection))]
+    Rejected { rejection: Rejection, mailbox: Mailbox, protocol: Protocol },
 }
 
 impl Cause {
@@ -290,7 +291,7 @@ impl Cause {
             | Self::LineTooLong
             | Self::Injected
             | Self::Unprotected => Refusal::UpstreamUnavailable,
-            Self::Rejected { why, .. } => *why,
+            Self::Rejected { rejection, .. } => rejection.why,
         }
     }
 }
@@ -309,30 +310,6 @@ impl From<io::Error> for Cause {
     fn from(error: io::Error) -> Self {
         Self::Failed(error)
     }
-}
-
-/// What an administrator of Exchange Online can do when the mail server does not open the mailbox.
-fn remedy(why: Refusal, said: &str, protocol: Protocol) -> String {
-    let (role, switch) = match protocol {
-        Protocol::Imap => ("IMAP.AccessAsApp", "ImapEnabled"),
-        Protocol::Pop3 => ("POP.AccessAsApp", "PopEnabled"),
-    };
-    if said.contains("not connected") {
-        return format!(
-            " -- the token was taken, the mailbox was not opened: FullAccess is missing (Add-MailboxPermission) or does \
-             not work yet, the protocol is off (Set-CASMailbox -{switch} $true), that is not the mailbox's primary \
-             address, or it has too many connections"
-        );
-    }
-    if why != Refusal::Mailbox {
-        return String::new();
-    }
-    format!(
-        " -- in this order: does the app have the application permission {role} with admin consent; was \
-         New-ServicePrincipal given the Object ID of the enterprise application; has it FullAccess \
-         (Add-MailboxPermission); is the protocol on (Set-CASMailbox -{switch} $true); is that the mailbox's primary \
-         address"
-    )
 }
 
 /// Why a session ended without an open mailbox.

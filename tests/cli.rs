@@ -47,7 +47,7 @@ fn a_hash_from_standard_input_is_taken_by_the_configuration() {
     std::fs::write(&file, text).expect("written");
     let said = run(proxy(&["check", "--config", &file.display().to_string()]), b"");
     assert!(said.status.success(), "{}", said.stderr);
-    assert!(said.stdout.contains("no fault found: 1 app(s), 1 profile(s), 2 listener(s)"), "{}", said.stdout);
+    assert!(said.stdout.contains("no fault found: 1 app(s), 1 profile(s), 3 listener(s)"), "{}", said.stdout);
 }
 
 #[test]
@@ -160,6 +160,7 @@ impl World {
             ("XOAUTH2_PROXY_UPSTREAMS__IMAP__CA_FILE", &ca_file),
             ("XOAUTH2_PROXY_LISTENERS__IMAP__ADDRESS", "127.0.0.1:0"),
             ("XOAUTH2_PROXY_LISTENERS__POP3__ADDRESS", "127.0.0.1:0"),
+            ("XOAUTH2_PROXY_LISTENERS__SMTP__ADDRESS", "127.0.0.1:0"),
         ]);
         let mut child = command.spawn().expect("it starts");
         let (stderr, imap) = wait_until_ready(&mut child);
@@ -272,6 +273,7 @@ fn a_secret_in_clear_goes_by_no_http_proxy() {
         ("XOAUTH2_PROXY_PROFILES__P__PASSWORD_ENV", "PASSWORD"),
         ("XOAUTH2_PROXY_LISTENERS__IMAP__ADDRESS", "127.0.0.1:0"),
         ("XOAUTH2_PROXY_LISTENERS__POP3__ENABLED", "false"),
+        ("XOAUTH2_PROXY_LISTENERS__SMTP__ENABLED", "false"),
         ("XOAUTH2_PROXY_UPSTREAMS__IMAP__ADDRESS", &nobody.to_string()),
         ("PASSWORD", "hunter2"),
         ("http_proxy", &format!("http://{}", other.local_addr().expect("bound"))),

@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("fuzzing", &["config", "protocol", "secret"]),
     ("config", &["profiles", "protocol", "secret", "tls", "token", "transport"]),
     ("listener", &["session"]),
-    ("session", &["printable", "profiles", "protocol", "relay", "token", "transport"]),
+    ("session", &["printable", "profiles", "protocol", "relay", "remedy", "token", "transport"]),
     // Profiles decide on the credential that the dialogues' contract defines.
     ("profiles", &["protocol", "secret"]),
     // Free of sockets, clocks and logs.
@@ -25,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("platform", &[]),
     ("printable", &[]),
     ("relay", &[]),
+    ("remedy", &["protocol"]),
     ("secret", &[]),
     ("transport", &["printable"]),
 ];

@@ -9,11 +9,11 @@ use simulator::{ExchangeFault, FrontEnd, Registration, ServerTls, sample_message
 use tokio::task::JoinSet;
 use xoauth2_proxy::app::DRAIN_TIMEOUT;
 use xoauth2_proxy::profiles::HashedPassword;
-use xoauth2_proxy::protocol::{Protocol, Refusal};
+use xoauth2_proxy::protocol::Refusal;
 
 use common::{
-    ALICE, Client, Door, PASSWORD, PLAIN_PASSWORD, Scene, Setup, assert_hidden, base64, is_ok, let_pass, plain, quoted,
-    refusal, soon, tokens, without_tokens,
+    ALICE, Client, Door, PASSWORD, PLAIN_PASSWORD, Protocol, Scene, Setup, assert_hidden, base64, is_ok, let_pass,
+    plain, quoted, refusal, soon, tokens, without_tokens,
 };
 
 // Every way through.

@@ -348,7 +348,7 @@ impl Reader<'_> {
         let plaintext_allowed = table.flag("allow_plaintext_on_network").unwrap_or(false);
         let certificate = self.certificate(&mut table, &name, mode, addresses.as_deref(), state_dir);
         if protocol.is_none() && !table.has_fault("protocol") {
-            table.table_fault("protocol is missing: \"imap\" or \"pop3\"");
+            table.table_fault("protocol is missing: \"imap\", \"pop3\" or \"smtp\"");
         }
         if addresses.is_none() && default_protocol.is_none() && !table.has_fault("address") {
             table.table_fault("address is missing: where to listen, as \"127.0.0.1:1143\"");
@@ -469,7 +469,12 @@ impl Reader<'_> {
             let tls = tls::client_config(None);
             let tls = tls.map_err(|error| self.tree.fault("upstreams", error.to_string())).ok()?;
             let server_name = server_name(default_address)?;
-            let upstream = Upstream { address: default_address.to_owned(), server_name, tls, implicit_tls: true };
+            let upstream = Upstream {
+                address: default_address.to_owned(),
+                server_name,
+                tls,
+                implicit_tls: default_implicit_tls(protocol),
+            };
             return Some(MailServer { upstream, capabilities: default_capabilities(protocol) });
         };
         let address = table.text("address").unwrap_or_else(|| default_address.to_owned());
@@ -478,11 +483,11 @@ impl Reader<'_> {
             table.fault("address", format!("{address:?} is no host and port, as {default_address}"));
         }
         let modes = [("implicit", true), ("starttls", false)];
-        let implicit_tls = table.word("tls", &modes).unwrap_or(true);
+        let implicit_tls = table.word("tls", &modes).unwrap_or(default_implicit_tls(protocol));
         let tls = self.trust(&mut table);
         let capabilities = table.texts("capabilities");
         for capability in capabilities.iter().flatten() {
-            let allowed = |c: char| c.is_ascii_graphic() || (c == ' ' && protocol == Protocol::Pop3);
+            let allowed = |c: char| c.is_ascii_graphic() || (c == ' ' && protocol != Protocol::Imap);
             if !capability.chars().all(allowed) {
                 table.fault("capabilities", format!("{capability:?} is no capability"));
             } else if is_before_login(protocol, capability) {
@@ -545,6 +550,7 @@ fn is_before_login(protocol: Protocol, capability: &str) -> bool {
             let word = upper.split(' ').next().unwrap_or_default();
             ["SASL", "USER", "STLS", "RESP-CODES", "AUTH-RESP-CODE"].contains(&word)
         }
+        Protocol::Smtp => ["AUTH", "STARTTLS"].contains(&upper.split(' ').next().unwrap_or_default()),
     }
 }
 
@@ -556,13 +562,20 @@ fn default_upstream(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Imap => "outlook.office365.com:993",
         Protocol::Pop3 => "outlook.office365.com:995",
+        Protocol::Smtp => "smtp.office365.com:587",
     }
+}
+
+/// Submission at Exchange Online is port 587, where TLS begins with STARTTLS.
+fn default_implicit_tls(protocol: Protocol) -> bool {
+    protocol != Protocol::Smtp
 }
 
 fn default_addresses(protocol: Protocol) -> Vec<ListenAddress> {
     let port = match protocol {
         Protocol::Imap => 1143,
         Protocol::Pop3 => 1110,
+        Protocol::Smtp => 1587,
     };
     let at = |ip: IpAddr, optional| ListenAddress { address: SocketAddr::new(ip, port), optional };
     vec![at(Ipv4Addr::LOCALHOST.into(), false), at(Ipv6Addr::LOCALHOST.into(), true)]

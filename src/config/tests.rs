@@ -63,11 +63,20 @@ fn ten_lines_are_enough() {
             listener.addresses.iter().map(|ListenAddress { address, optional }| (address.to_string(), *optional))
         })
         .collect();
-    let expected = [("127.0.0.1:1143", false), ("[::1]:1143", true), ("127.0.0.1:1110", false), ("[::1]:1110", true)];
+    let expected = [
+        ("127.0.0.1:1143", false),
+        ("[::1]:1143", true),
+        ("127.0.0.1:1110", false),
+        ("[::1]:1110", true),
+        ("127.0.0.1:1587", false),
+        ("[::1]:1587", true),
+    ];
     assert_eq!(listening, expected.map(|(address, optional)| (address.to_owned(), optional)));
     assert_eq!(config.upstreams[&Protocol::Imap].upstream.address, "outlook.office365.com:993");
     assert_eq!(config.upstreams[&Protocol::Pop3].upstream.address, "outlook.office365.com:995");
-    assert!(config.upstreams.values().all(|server| server.upstream.implicit_tls));
+    assert_eq!(config.upstreams[&Protocol::Smtp].upstream.address, "smtp.office365.com:587");
+    let implicit: Vec<_> = config.upstreams.values().map(|server| server.upstream.implicit_tls).collect();
+    assert_eq!(implicit, [true, true, false], "submission begins with STARTTLS");
 }
 
 #[test]
@@ -81,6 +90,7 @@ fn the_environment_alone_is_enough_and_goes_before_the_file() {
         ("XOAUTH2_PROXY_PROFILES__SCANNER__PASSWORD_ENV", "SCANNER"),
         ("XOAUTH2_PROXY_LISTENERS__IMAP__ADDRESS", "127.0.0.1:143 [::1]:143"),
         ("XOAUTH2_PROXY_LISTENERS__POP3__ENABLED", "false"),
+        ("XOAUTH2_PROXY_LISTENERS__SMTP__ENABLED", "false"),
         ("SCANNER", "1234"),
         // The command line's, and what Kubernetes sets for a service of our name.
         ("XOAUTH2_PROXY_CONFIG", "proxy.toml"),
@@ -150,7 +160,7 @@ capabilities = ["IMAP4rev1", "AUTH=PLAIN"]
         r#"proxy.toml:17: listeners.imap.address: 0.0.0.0:1143 is reached from the network, and passwords would travel in clear: set tls = "implicit" or "starttls", or write allow_plaintext_on_network = true"#,
         r#"proxy.toml:18: listeners.imap.tls: is none of "none", "starttls", "implicit""#,
         "proxy.toml:19: listeners.imap.certificate_file: private_key_file is missing beside it",
-        r#"proxy.toml:20: listeners.extra: protocol is missing: "imap" or "pop3""#,
+        r#"proxy.toml:20: listeners.extra: protocol is missing: "imap", "pop3" or "smtp""#,
         "proxy.toml:20: listeners.extra: address is missing: where to listen, as \"127.0.0.1:1143\"",
         "proxy.toml:21: listeners.extra.enabled: is a text; true or false is expected",
         r#"proxy.toml:23: upstreams.imap.tls: is none of "implicit", "starttls""#,
@@ -261,7 +271,7 @@ fn two_profiles_for_one_name_and_one_of_several_apps() {
 fn f26_plaintext_on_the_network_needs_the_words_for_it() {
     let open = MINIMAL.to_owned() + "[listeners.imap]\naddress = \"192.0.2.1:143\"\n";
     assert_eq!(faults(&open, &[]).len(), 1);
-    assert_eq!(load(&(open.clone() + "allow_plaintext_on_network = true\n"), &[]).listeners.len(), 2);
+    assert_eq!(load(&(open.clone() + "allow_plaintext_on_network = true\n"), &[]).listeners.len(), 3);
     let config = load(&(open + "tls = \"implicit\"\n"), &[("XOAUTH2_PROXY_STATE_DIR", "state")]);
     let ListenerTls::Implicit(Certificate::Own { directory, stem, names }) = &config.listeners[0].tls else {
         panic!("{:?}", config.listeners[0].tls);

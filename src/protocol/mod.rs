@@ -9,6 +9,7 @@ pub mod imap;
 pub mod line;
 pub mod pop3;
 pub mod sasl;
+pub mod smtp;
 
 use std::fmt;
 use std::sync::Arc;
@@ -285,17 +286,20 @@ pub enum Protocol {
     Imap,
     /// POP3: RFC 1939.
     Pop3,
+    /// SMTP submission: RFC 6409.
+    Smtp,
 }
 
 impl Protocol {
     /// Every protocol there is.
-    pub const ALL: [Self; 2] = [Self::Imap, Self::Pop3];
+    pub const ALL: [Self; 3] = [Self::Imap, Self::Pop3, Self::Smtp];
 
     /// Its name in the configuration and in logs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Imap => "imap",
             Self::Pop3 => "pop3",
+            Self::Smtp => "smtp",
         }
     }
 
@@ -304,6 +308,7 @@ impl Protocol {
         match self {
             Self::Imap => imap::EXCHANGE_CAPABILITIES,
             Self::Pop3 => pop3::EXCHANGE_CAPABILITIES,
+            Self::Smtp => smtp::EXCHANGE_CAPABILITIES,
         }
     }
 
@@ -312,6 +317,7 @@ impl Protocol {
         match self {
             Self::Imap => Box::new(imap::Client::new(tls, Arc::clone(capabilities))),
             Self::Pop3 => Box::new(pop3::Client::new(tls, Arc::clone(capabilities))),
+            Self::Smtp => Box::new(smtp::Client::new(tls, Arc::clone(capabilities))),
         }
     }
 
@@ -320,6 +326,7 @@ impl Protocol {
         match self {
             Self::Imap => Box::new(imap::Upstream::new(tls, login)),
             Self::Pop3 => Box::new(pop3::Upstream::new(tls, login)),
+            Self::Smtp => Box::new(smtp::Upstream::new(tls, login)),
         }
     }
 }
@@ -351,6 +358,14 @@ pub enum UpstreamTls {
     Active,
 }
 
+/// A command's keyword, and all that stands behind the first space: in POP3 and SMTP (RFC 1939, 3; RFC 5321, 2.4).
+pub(crate) fn split_command(line: &[u8]) -> (&[u8], &[u8]) {
+    match line.iter().position(|&octet| octet == b' ') {
+        Some(space) => (&line[..space], &line[space + 1..]),
+        None => (line, &[]),
+    }
+}
+
 /// SASL challenges that are answered after the token was shown, before the upstream is given up: a server that refuses
 /// the token sends one.
 pub(crate) const MAX_CHALLENGES: usize = 3;
@@ -380,7 +395,14 @@ pub(crate) fn contains(text: &[u8], word: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Mailbox, MalformedName, Username};
+    use super::{Mailbox, MalformedName, Username, split_command};
+
+    #[test]
+    fn all_behind_the_first_space_is_the_argument() {
+        assert_eq!(split_command(b"PASS  two spaces "), (&b"PASS"[..], &b" two spaces "[..]));
+        assert_eq!(split_command(b"QUIT"), (&b"QUIT"[..], &b""[..]));
+        assert_eq!(split_command(b""), (&b""[..], &b""[..]));
+    }
 
     #[test]
     fn names_are_folded_and_free_of_control_characters() {

@@ -11,7 +11,7 @@ use crate::secret::Secret;
 use super::sasl::{self, MECHANISMS, Mechanism, SaslError};
 use super::{
     Accepted, ClientAction, ClientDialogue, ClientTls, Credential, Goodbye, MAX_CHALLENGES, Refusal, Rejection,
-    UpstreamAction, UpstreamDialogue, UpstreamTls, Username, contains, exchange_will_recover, says,
+    UpstreamAction, UpstreamDialogue, UpstreamTls, Username, contains, exchange_will_recover, says, split_command,
 };
 
 /// What Exchange Online has after login.
@@ -224,14 +224,6 @@ impl State {
 
 const TLS_FIRST: &str = "STLS comes before login here.";
 
-/// "Commands consist of a case-insensitive keyword, possibly followed by one or more arguments" (RFC 1939, 3).
-fn split_command(line: &[u8]) -> (&[u8], &[u8]) {
-    match line.iter().position(|&octet| octet == b' ') {
-        Some(space) => (&line[..space], &line[space + 1..]),
-        None => (line, &[]),
-    }
-}
-
 fn ok(text: &str) -> ClientAction {
     ClientAction::Send(format!("+OK {text}\r\n").into())
 }
@@ -355,14 +347,7 @@ fn rejected(why: Refusal, line: &[u8], out: &mut Vec<UpstreamAction>) -> Upstrea
 
 #[cfg(test)]
 mod tests {
-    use super::{Refusal, refusal, split_command};
-
-    #[test]
-    fn all_behind_the_first_space_is_the_argument() {
-        assert_eq!(split_command(b"PASS  two spaces "), (&b"PASS"[..], &b" two spaces "[..]));
-        assert_eq!(split_command(b"QUIT"), (&b"QUIT"[..], &b""[..]));
-        assert_eq!(split_command(b""), (&b""[..], &b""[..]));
-    }
+    use super::{Refusal, refusal};
 
     #[test]
     fn temporary_and_permanent_are_told_apart() {

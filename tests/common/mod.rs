@@ -23,7 +23,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tracing_subscriber::filter::LevelFilter;
 use xoauth2_proxy::app::{self, App, Sources};
-use xoauth2_proxy::protocol::{Protocol, Refusal};
+use xoauth2_proxy::protocol::Refusal;
 
 /// The mailbox of the profile that every scene has; `alice` is a user name for it as well.
 pub(crate) const ALICE: &str = "alice@example.com";
@@ -132,6 +132,11 @@ impl Scene {
         Self { entra, exchange, app, sources, ca, addresses, stop, serving, directory }
     }
 
+    /// A listener that is no [`Door`].
+    pub(crate) fn listener(&self, name: &str) -> SocketAddr {
+        self.addresses[name]
+    }
+
     pub(crate) fn address(&self, door: Door) -> SocketAddr {
         self.addresses[door.listener()]
     }
@@ -233,12 +238,28 @@ ca_file = "upstream-ca.pem"
 address = "{pop3}"
 tls = "{tls}"
 ca_file = "upstream-ca.pem"
+
+[upstreams.smtp]
+address = "{smtp}"
+tls = "{tls}"
+ca_file = "upstream-ca.pem"
+
+[listeners.smtp]
+address = "127.0.0.1:0"
+
+[listeners.smtp-starttls]
+protocol = "smtp"
+address = "127.0.0.1:0"
+tls = "starttls"
+certificate_file = "listener.pem"
+private_key_file = "listener.key"
 "#,
         tenant = app.tenant_id,
         client = app.client_id,
         authority = entra.authority(),
         imap = exchange.imap_address().replace("localhost", &host),
         pop3 = exchange.pop3_address().replace("localhost", &host),
+        smtp = exchange.smtp_address().replace("localhost", &host),
     );
     for door in Door::ALL {
         let (protocol, tls) = (door.protocol().name(), door.tls());
@@ -254,6 +275,22 @@ ca_file = "upstream-ca.pem"
         };
     }
     text + &setup.more.replace("{authority}", &entra.authority())
+}
+
+/// What a [`Client`] speaks: mail is read by these. Submission has a client of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Imap,
+    Pop3,
+}
+
+impl Protocol {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Imap => "imap",
+            Self::Pop3 => "pop3",
+        }
+    }
 }
 
 /// The listeners that every scene has.

@@ -75,6 +75,8 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
             (Protocol::Imap, false) => "imap_upstream",
             (Protocol::Pop3, true) => "pop3_client",
             (Protocol::Pop3, false) => "pop3_upstream",
+            (Protocol::Smtp, true) => "smtp_client",
+            (Protocol::Smtp, false) => "smtp_upstream",
         };
         let refused = text.lines().filter(|line| client && line.starts_with("= refused")).count();
         let tls =

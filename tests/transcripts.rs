@@ -16,7 +16,8 @@
 //! `= untagged`, `= accepted`, `= refused`. What is no input is an output that is expected: a typo fails the transcript.
 //!
 //! Lines end in CRLF unless they end in `\c`. Escapes are `\r \n \t \\ \0 \xNN`, `\(5 ab)` for `ab` five times, and `\"`,
-//! which stands for itself. Outputs are written as [`escaped`] and [`word`] write them.
+//! which stands for itself; a space within a capability is `\x20`. Outputs are written as [`escaped`] and [`word`] write
+//! them.
 
 #[path = "transcripts/read.rs"]
 mod read;
@@ -195,7 +196,10 @@ impl Driver {
     /// The peer has connected; none where the setting is unknown.
     fn new(protocol: Protocol, setting: &str, chunk: usize) -> Option<Self> {
         let (setting, capabilities) = match setting.split_once(" capabilities=\"") {
-            Some((setting, names)) => (setting, Some(names.strip_suffix('"')?.split(' ').map(str::to_owned).collect())),
+            Some((setting, names)) => {
+                let name = |name| String::from_utf8(unescape(name, "").ok()?).ok();
+                (setting, Some(names.strip_suffix('"')?.split(' ').map(name).collect::<Option<_>>()?))
+            }
             None => (setting, None),
         };
         let exchange = || protocol.exchange_capabilities().iter().map(|&name| name.to_owned()).collect();
@@ -401,6 +405,7 @@ fn success(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Imap => "OK",
         Protocol::Pop3 => "+OK",
+        Protocol::Smtp => "235",
     }
 }
 

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::config::{self, Config};
 use crate::listener::Listener;
 use crate::platform;
-use crate::profiles::Profiles;
+use crate::profiles::{Admitted, Profiles};
 use crate::session::{ListenerTls, Service};
 use crate::tls::{Certificate, TlsError, server_identity};
 use crate::token::entra::token_source;
@@ -124,6 +124,14 @@ impl App {
     /// # Errors
     /// The first thing that is not to be had: a certificate, an address.
     pub fn bind(config: Config) -> Result<Self, StartError> {
+        let by_address: HashMap<_, _> = config
+            .profiles
+            .iter()
+            .filter_map(|profile| {
+                let mailbox = profile.mailbox.clone()?;
+                Some((profile.name.clone(), Admitted { profile: Arc::new(profile.clone()), mailbox }))
+            })
+            .collect();
         let profiles = Arc::new(Profiles::new(config.profiles));
         let mut tokens = HashMap::new();
         for app in config.apps {
@@ -144,6 +152,11 @@ impl App {
                 profiles: Arc::clone(&profiles),
                 tokens: Arc::clone(&tokens),
                 upstream: Arc::new(server.upstream.clone()),
+                trusted: listener
+                    .trusted
+                    .iter()
+                    .filter_map(|trusted| Some((trusted.network, by_address.get(&trusted.profile)?.clone())))
+                    .collect(),
             });
             for config::ListenAddress { address, optional } in listener.addresses {
                 match Listener::bind(&listener.name, address, &service) {

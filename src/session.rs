@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use ipnet::IpNet;
 use rustls::ServerConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -43,6 +44,8 @@ pub struct Service {
     pub tokens: Arc<HashMap<String, TokenSource>>,
     /// The mail server.
     pub upstream: Arc<Upstream>,
+    /// Networks whose clients are let in without a credential, where the protocol goes on without one; the narrowest decides.
+    pub trusted: Vec<(IpNet, Admitted)>,
 }
 
 /// How clients' connections are secured.
@@ -72,6 +75,25 @@ struct Authenticated {
     upstream: Conversation,
     username: String,
     admitted: Admitted,
+    /// What the upstream hears first: the command that a client without a credential went on with.
+    first: Bytes,
+}
+
+/// What a client wants to be let in for.
+enum Claim {
+    Credential(Credential),
+    /// Its address; and the command that it went on with.
+    Address(IpAddr, Bytes),
+}
+
+impl Claim {
+    /// Who it is, for the log.
+    fn name(&self) -> String {
+        match self {
+            Self::Credential(credential) => credential.username.to_string(),
+            Self::Address(address, _) => address.to_string(),
+        }
+    }
 }
 
 /// Serves a client from its first byte to its last, and logs it: one `info` line at the end of a session that opened a
@@ -82,9 +104,11 @@ pub async fn serve(service: &Service, client: TcpStream, peer: SocketAddr, stop:
         Ok(authenticated) => authenticated,
         Err(ended) => return debug!(%peer, reason = %ended, "session ended without a login"),
     };
-    let Authenticated { mut client, mut upstream, username, admitted } = authenticated;
+    let Authenticated { mut client, mut upstream, username, admitted, first } = authenticated;
     debug!(%peer, user = username, mailbox = %admitted.mailbox, "mailbox opened");
     let (from_client, from_upstream) = (client.residual(), upstream.residual());
+    let from_client =
+        if first.is_empty() { from_client } else { BytesMut::from(&[&first[..], &from_client].concat()[..]) };
     let carried = relay(&mut client.stream, &mut upstream.stream, from_client, from_upstream).await;
     info!(
         %peer,
@@ -139,8 +163,13 @@ async fn log_in(
         dialogue.hear(unit, &mut actions);
         for action in actions.drain(..) {
             trace!(%peer, ?action, "client dialogue");
-            match action {
-                ClientAction::Send(reply) => client.send(&reply).await?,
+            let claim = match action {
+                ClientAction::Authenticate(credential) => Claim::Credential(credential),
+                ClientAction::AuthenticateByAddress(first) => Claim::Address(peer.ip(), first),
+                ClientAction::Send(reply) => {
+                    client.send(&reply).await?;
+                    continue;
+                }
                 ClientAction::StartTls(reply) => {
                     let ListenerTls::StartTls(config) = &service.tls else {
                         return Err(Ended::Failed(io::Error::other("STARTTLS without a certificate")));
@@ -148,33 +177,33 @@ async fn log_in(
                     client.send(&reply).await?;
                     client = client.accept_tls(config, &mut stop).await?;
                     dialogue.secured();
-                }
-                ClientAction::Authenticate(credential) => {
-                    let opened = tokio::select! {
-                        biased;
-                        () = told_to_stop(&mut stop) => {
-                            return Err(client.part(dialogue.as_mut(), Goodbye::ShuttingDown).await);
-                        }
-                        opened = service.open(&credential) => opened,
-                    };
-                    match opened {
-                        Ok((admitted, upstream, said)) => {
-                            client.send(&dialogue.admit(said)).await?;
-                            let username = credential.username.to_string();
-                            return Ok(Authenticated { client, upstream, username, admitted });
-                        }
-                        Err(cause) => {
-                            let why = cause.refusal();
-                            warn!(%peer, user = credential.username.as_str(), refusal = ?why, "login refused: {cause}");
-                            client.send(&dialogue.refuse(why)).await?;
-                            deadline = tokio::time::Instant::now() + LOGIN_TIMEOUT;
-                        }
-                    }
+                    continue;
                 }
                 ClientAction::Close(reply) => {
                     client.send(&reply).await?;
                     client.close().await;
                     return Err(Ended::Closed);
+                }
+            };
+            let opened = tokio::select! {
+                biased;
+                () = told_to_stop(&mut stop) => {
+                    return Err(client.part(dialogue.as_mut(), Goodbye::ShuttingDown).await);
+                }
+                opened = service.open(&claim) => opened,
+            };
+            let username = claim.name();
+            match opened {
+                Ok((admitted, upstream, said)) => {
+                    client.send(&dialogue.admit(said)).await?;
+                    let first = if let Claim::Address(_, first) = claim { first } else { Bytes::new() };
+                    return Ok(Authenticated { client, upstream, username, admitted, first });
+                }
+                Err(cause) => {
+                    let why = cause.refusal();
+                    warn!(%peer, user = username, refusal = ?why, "login refused: {cause}");
+                    client.send(&dialogue.refuse(why)).await?;
+                    deadline = tokio::time::Instant::now() + LOGIN_TIMEOUT;
                 }
             }
         }
@@ -182,9 +211,12 @@ async fn log_in(
 }
 
 impl Service {
-    /// From a credential to an open mailbox. Nothing is dialled before the password was found right.
-    async fn open(&self, credential: &Credential) -> Result<(Admitted, Conversation, Accepted), Cause> {
-        let admitted = self.profiles.admit(credential).await?;
+    /// From a claim to an open mailbox. Nothing is dialled before the password, or the address, was found right.
+    async fn open(&self, claim: &Claim) -> Result<(Admitted, Conversation, Accepted), Cause> {
+        let admitted = match claim {
+            Claim::Credential(credential) => self.profiles.admit(credential).await?,
+            Claim::Address(address, _) => self.trusted(*address).ok_or(Cause::Untrusted)?.clone(),
+        };
         let app = &admitted.profile.app;
         let source = self.tokens.get(app).ok_or_else(|| Cause::NoSuchApp(app.clone()))?;
         loop {
@@ -205,6 +237,12 @@ impl Service {
                 Err(cause) => return Err(cause),
             }
         }
+    }
+
+    /// Whom a client at this address is, without a credential.
+    fn trusted(&self, address: IpAddr) -> Option<&Admitted> {
+        let matching = self.trusted.iter().filter(|(network, _)| network.contains(&address));
+        matching.max_by_key(|(network, _)| network.prefix_len()).map(|(_, admitted)| admitted)
     }
 
     /// The upstream dialogue: it ends with the mailbox open, or with the reason why not.
@@ -254,6 +292,8 @@ impl Service {
 enum Cause {
     #[error(transparent)]
     Denied(#[from] Denied),
+    #[error("mail came without a login, and from no trusted address of this listener")]
+    Untrusted,
     #[error("there is no app {0:?}")]
     NoSuchApp(String),
     #[error(transparent)]
@@ -281,6 +321,7 @@ impl Cause {
         match self {
             Self::Denied(Denied::WrongAuthorizationId { .. }) => Refusal::Authorization,
             Self::Denied(Denied::UnknownUsername | Denied::WrongPassword { .. }) => Refusal::Credentials,
+            Self::Untrusted => Refusal::Unauthenticated,
             Self::NoSuchApp(_) => Refusal::Application,
             Self::Token(error) if error.is_temporary() => Refusal::TokenUnavailable,
             Self::Token(_) => Refusal::Application,

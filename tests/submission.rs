@@ -164,9 +164,56 @@ async fn each_refusal_is_told_and_logged_with_its_remedy() {
     assert!(device.submit("boss@example.com", b"x\r\n").await.starts_with("554 5.2.252 "));
 
     let lines = log.refused_logins();
-    assert_eq!(lines.len(), 7, "{lines:#?}");
-    assert!(lines[3].contains("Set-TransportConfig -SmtpClientAuthenticationDisabled $false"), "{}", lines[3]);
-    assert!(lines[4].contains("Set-CASMailbox -SmtpClientAuthenticationDisabled $false"), "{}", lines[4]);
+    assert_eq!(lines.len(), 8, "{lines:#?}");
+    assert!(lines[4].contains("Set-TransportConfig -SmtpClientAuthenticationDisabled $false"), "{}", lines[4]);
+    assert!(lines[5].contains("Set-CASMailbox -SmtpClientAuthenticationDisabled $false"), "{}", lines[5]);
+}
+
+/// A printer that cannot log in sends from an address that stands for Alice; nobody else does.
+const TRUSTING: &str = r#"
+[listeners.printers]
+protocol = "smtp"
+address = "127.0.0.1:0"
+trusted = [
+    { address = "127.0.0.0/24", profile = "ghost" },
+    { address = "127.0.0.2", profile = "alice" },
+]
+
+[profiles.ghost]
+mailbox = "ghost@example.com"
+password_env = "PASSWORD"
+app = "contoso"
+"#;
+
+#[tokio::test]
+#[cfg(target_os = "linux")] // 127.0.0.2 is no address of its own elsewhere.
+async fn a_device_that_cannot_log_in_sends_from_its_address_alone() {
+    let scene = Scene::with(Setup { more: TRUSTING, ..Setup::default() }).await;
+    let from = |ip: &str, listener: &str| {
+        let (ip, listener) = (ip.parse().expect("an address"), scene.listener(listener));
+        async move {
+            let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+            socket.bind(std::net::SocketAddr::new(ip, 0)).expect("an address of this machine");
+            let mut device = Device(BufReader::new(socket.connect(listener).await.expect("it listens")));
+            device.reply().await;
+            assert!(device.say("HELO printer").await.starts_with("250 "));
+            device
+        }
+    };
+    let mut stranger = from("127.1.0.1", "printers").await;
+    assert_eq!(stranger.say("MAIL FROM:<alice@example.com>").await, "530 5.7.0 Authentication required.");
+    let mut elsewhere = from("127.0.0.2", "smtp").await;
+    assert_eq!(elsewhere.say("MAIL FROM:<alice@example.com>").await, "530 5.7.0 Authentication required.");
+    assert_eq!((scene.exchange.connections(), scene.entra.requests()), (0, 0), "nothing is dialled for strangers");
+
+    // The narrowest network decides.
+    let mut printer = from("127.0.0.2", "printers").await;
+    assert_eq!(scene.exchange.connections(), 0, "nor before the first MAIL");
+    assert!(printer.submit(ALICE, &content(1_000)).await.starts_with("250 2.0.0 "));
+    let sent = arrived(&scene, 1).await;
+    assert_eq!((sent.authenticated_as.as_str(), sent.octets), (ALICE, content(1_000)));
+    let mut other = from("127.0.0.3", "printers").await;
+    assert!(other.say("MAIL FROM:<ghost@example.com>").await.starts_with("550 5.7.1 The mail server refuses"));
 }
 
 /// F22, F23: who strips, injects or answers early gets no token.

@@ -12,8 +12,9 @@
 //!
 //! Between two inputs stands all that the first one leads to, and nothing else happens. The driver's inputs are
 //! `= untagged`, `= accepted`, `= refused`, `= secured`, `= goodbye`. Its outputs are `= starttls`, `= relay`, for a client
-//! `= authenticate USER PASSWORD [as AUTHZID]`, `= discarded`, `= close`, for an upstream `= injected`, `= too-long`,
-//! `= untagged`, `= accepted`, `= refused`. What is no input is an output that is expected: a typo fails the transcript.
+//! `= authenticate USER PASSWORD [as AUTHZID]`, `= by-address LINE`, `= discarded`, `= close`, for an upstream
+//! `= injected`, `= too-long`, `= untagged`, `= accepted`, `= refused`. What is no input is an output that is expected: a
+//! typo fails the transcript.
 //!
 //! Lines end in CRLF unless they end in `\c`. Escapes are `\r \n \t \\ \0 \xNN`, `\(5 ab)` for `ab` five times, and `\"`,
 //! which stands for itself; a space within a capability is `\x20`. Outputs are written as [`escaped`] and [`word`] write
@@ -330,6 +331,11 @@ impl Driver {
                 self.event(&format!("authenticate {username} {password}{authzid}"));
                 self.awaits = Awaits::Verdict;
             }
+            ClientAction::AuthenticateByAddress(first) => {
+                let first = first.strip_suffix(b"\r\n").ok_or("a command without its end")?;
+                self.event(&format!("by-address {}", word(first)));
+                self.awaits = Awaits::Verdict;
+            }
             ClientAction::Close(reply) => self.close(&reply),
         }
         Ok(())
@@ -409,8 +415,9 @@ fn success(protocol: Protocol) -> &'static str {
     }
 }
 
-const REFUSALS: [Refusal; 7] = [
+const REFUSALS: [Refusal; 8] = [
     Refusal::Credentials,
+    Refusal::Unauthenticated,
     Refusal::Authorization,
     Refusal::Application,
     Refusal::TokenUnavailable,

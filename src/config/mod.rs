@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use rustls::ClientConfig;
 
 use crate::profiles::Profile;
@@ -54,6 +55,17 @@ pub struct Listener {
     pub addresses: Vec<ListenAddress>,
     /// How its clients' connections are secured.
     pub tls: ListenerTls,
+    /// Who is let in without a login.
+    pub trusted: Vec<Trusted>,
+}
+
+/// A network whose clients are let in without a login, and the profile that they then are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trusted {
+    /// One address, or several.
+    pub network: IpNet,
+    /// By its key in the configuration. It has a mailbox of its own.
+    pub profile: String,
 }
 
 /// An address to bind.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
+use ipnet::IpNet;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 
@@ -19,7 +20,7 @@ use crate::token::entra::{Application, ClientSecret};
 use crate::transport::Upstream;
 
 use super::tree::{Table, Tree, nearest};
-use super::{App, Config, ListenAddress, Listener, ListenerTls, MailServer};
+use super::{App, Config, ListenAddress, Listener, ListenerTls, MailServer, Trusted};
 
 /// Reads a tree.
 pub(super) struct Reader<'a> {
@@ -51,13 +52,14 @@ impl Reader<'_> {
                 "there is no profile, so nobody could log in: write [profiles.NAME] with mailbox and password_hash",
             );
         }
+        let profile_names: Vec<String> = profile_tables.iter().map(|(name, _)| name.clone()).collect();
         let profiles: Vec<_> =
             profile_tables.into_iter().filter_map(|(name, table)| self.profile(name, table, &app_names)).collect();
         if app_names.is_empty() {
             self.tree.fault("apps", "there is no app, so no token could be had: write [apps.NAME] with tenant_id, client_id and client_secret_file");
         }
         self.check_usernames(&profiles);
-        let listeners = self.listeners(&mut root, state_dir.as_deref());
+        let listeners = self.listeners(&mut root, state_dir.as_deref(), &profiles, &profile_names);
         let upstreams = self.upstreams(&mut root);
         root.finish();
         Some(Config { apps, profiles, listeners, upstreams: upstreams? })
@@ -302,14 +304,25 @@ impl Reader<'_> {
     }
 
     /// The default listeners are there whether they are written or not.
-    fn listeners(&self, root: &mut Table<'_>, state_dir: Option<&Path>) -> Vec<Listener> {
+    fn listeners(
+        &self,
+        root: &mut Table<'_>,
+        state_dir: Option<&Path>,
+        profiles: &[Profile],
+        profile_names: &[String],
+    ) -> Vec<Listener> {
         let mut tables: BTreeMap<String, Option<Table<'_>>> =
             Protocol::ALL.iter().map(|protocol| (protocol.name().to_owned(), None)).collect();
         for (name, table) in root.named_tables("listeners") {
             tables.insert(name, Some(table));
         }
-        let listeners: Vec<_> =
-            tables.into_iter().filter_map(|(name, table)| self.listener(name, table, state_dir)).collect();
+        let listeners: Vec<_> = tables
+            .into_iter()
+            .filter_map(|(name, table)| {
+                let trusting = |table: &mut Table<'_>, protocol| trusted(table, protocol, profiles, profile_names);
+                self.listener(name, table, state_dir, trusting)
+            })
+            .collect();
         if listeners.is_empty() {
             self.tree.fault("listeners", "no listener is enabled, so nobody could connect");
         }
@@ -333,11 +346,18 @@ impl Reader<'_> {
         listeners
     }
 
-    fn listener(&self, name: String, table: Option<Table<'_>>, state_dir: Option<&Path>) -> Option<Listener> {
+    fn listener(
+        &self,
+        name: String,
+        table: Option<Table<'_>>,
+        state_dir: Option<&Path>,
+        trusting: impl Fn(&mut Table<'_>, Option<Protocol>) -> Vec<Trusted>,
+    ) -> Option<Listener> {
         let default_protocol = Protocol::ALL.into_iter().find(|protocol| protocol.name() == name);
         let Some(mut table) = table else {
             let protocol = default_protocol?;
-            return Some(Listener { name, protocol, addresses: default_addresses(protocol), tls: ListenerTls::None });
+            let addresses = default_addresses(protocol);
+            return Some(Listener { name, protocol, addresses, tls: ListenerTls::None, trusted: Vec::new() });
         };
         let enabled = table.flag("enabled").unwrap_or(true);
         let words = Protocol::ALL.map(|protocol| (protocol.name(), protocol));
@@ -346,6 +366,7 @@ impl Reader<'_> {
         let modes = [("none", TlsMode::None), ("starttls", TlsMode::StartTls), ("implicit", TlsMode::Implicit)];
         let mode = table.word("tls", &modes).unwrap_or(TlsMode::None);
         let plaintext_allowed = table.flag("allow_plaintext_on_network").unwrap_or(false);
+        let trusted = trusting(&mut table, protocol);
         let certificate = self.certificate(&mut table, &name, mode, addresses.as_deref(), state_dir);
         if protocol.is_none() && !table.has_fault("protocol") {
             table.table_fault("protocol is missing: \"imap\", \"pop3\" or \"smtp\"");
@@ -376,7 +397,7 @@ impl Reader<'_> {
             TlsMode::StartTls => ListenerTls::StartTls(certificate?),
             TlsMode::Implicit => ListenerTls::Implicit(certificate?),
         };
-        Some(Listener { name, protocol, addresses, tls })
+        Some(Listener { name, protocol, addresses, tls, trusted })
     }
 
     fn certificate(
@@ -504,6 +525,44 @@ impl Reader<'_> {
             capabilities,
         })
     }
+}
+
+/// Who is let in without a login: devices that send mail and cannot.
+fn trusted(
+    table: &mut Table<'_>,
+    protocol: Option<Protocol>,
+    profiles: &[Profile],
+    profile_names: &[String],
+) -> Vec<Trusted> {
+    let mut found = Vec::new();
+    let pairs = table.pairs("trusted", ["address", "profile"]).unwrap_or_default();
+    if !pairs.is_empty() && protocol.is_some_and(|protocol| protocol != Protocol::Smtp) {
+        table.fault("trusted", "is for SMTP alone: mail is not read without a login");
+    }
+    for (address, profile) in pairs {
+        let network = address.parse::<IpNet>().ok().or_else(|| Some(IpNet::from(address.parse::<IpAddr>().ok()?)));
+        match network {
+            None => {
+                table.fault("trusted", format!("{address:?} is neither an address nor a network, as 192.168.7.0/28"));
+            }
+            Some(network) if network.prefix_len() == 0 => {
+                table.fault("trusted", format!("{address} would let everybody send without a login"));
+            }
+            Some(network) => match profiles.iter().find(|known| known.name == profile) {
+                Some(known) if known.mailbox.is_some() => found.push(Trusted { network, profile }),
+                Some(_) => table.fault("trusted", format!("profile {profile:?} has no mailbox of its own")),
+                // What is wrong with it is told at its place.
+                None if profile_names.contains(&profile) => {}
+                None => {
+                    let advice = nearest(&profile, profile_names.iter().map(String::as_str))
+                        .map(|known| format!("; did you mean {known:?}?"))
+                        .unwrap_or_default();
+                    table.fault("trusted", format!("no such profile {profile:?}{advice}"));
+                }
+            },
+        }
+    }
+    found
 }
 
 fn username_pattern(table: &Table<'_>, text: &str) -> Option<UsernamePattern> {

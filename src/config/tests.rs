@@ -232,6 +232,45 @@ fn what_is_of_no_use_is_a_fault() {
     assert_eq!(found.len(), 1, "the state directory is a file: {found:#?}");
 }
 
+#[test]
+fn who_is_let_in_without_a_login_is_checked() {
+    let with = |trusted: &str| MINIMAL.to_owned() + "[listeners.smtp]\ntrusted = [" + trusted + "]\n";
+    let config = load(
+        &with(r#"{ address = "192.0.2.7", profile = "scanner" }, { address = "2001:db8::/64", profile = "scanner" }"#),
+        &[],
+    );
+    let smtp = config.listeners.iter().find(|listener| listener.protocol == Protocol::Smtp).expect("it is there");
+    let trusted: Vec<_> = smtp.trusted.iter().map(|trusted| trusted.network.to_string()).collect();
+    assert_eq!(trusted, ["192.0.2.7/32", "2001:db8::/64"]);
+    let from_environment =
+        load(MINIMAL, &[("XOAUTH2_PROXY_LISTENERS__SMTP__TRUSTED", "192.0.2.7=scanner 192.0.2.8=scanner")]);
+    assert_eq!(from_environment.listeners[2].trusted.len(), 2);
+    for (trusted, fault) in [
+        (r#"{ address = "0.0.0.0/0", profile = "scanner" }"#, "0.0.0.0/0 would let everybody send without a login"),
+        (r#"{ address = "::/0", profile = "scanner" }"#, "::/0 would let everybody send without a login"),
+        (
+            r#"{ address = "printer", profile = "scanner" }"#,
+            r#""printer" is neither an address nor a network, as 192.168.7.0/28"#,
+        ),
+        (r#"{ address = "192.0.2.7", profile = "scaner" }"#, r#"no such profile "scaner"; did you mean "scanner"?"#),
+        (r#"{ address = "192.0.2.7" }"#, r#"is no list of { address = "...", profile = "..." }"#),
+        (r#""192.0.2.7""#, r#"is no list of { address = "...", profile = "..." }"#),
+    ] {
+        assert_eq!(faults(&with(trusted), &[]), [format!("proxy.toml:11: listeners.smtp.trusted: {fault}")]);
+    }
+    let imap = with(r#"{ address = "192.0.2.7", profile = "scanner" }"#).replace("listeners.smtp", "listeners.imap");
+    assert_eq!(
+        faults(&imap, &[]),
+        ["proxy.toml:11: listeners.imap.trusted: is for SMTP alone: mail is not read without a login"]
+    );
+    let domain = with(r#"{ address = "192.0.2.7", profile = "all" }"#)
+        + "[profiles.all]\nusername = \"*@b.example\"\npassword_env = \"PW\"\n";
+    assert_eq!(
+        faults(&domain, &[("PW", "x")]),
+        [r#"proxy.toml:11: listeners.smtp.trusted: profile "all" has no mailbox of its own"#]
+    );
+}
+
 /// The config crate would take them for paths into the tree, or for a list of four thousand million entries.
 #[test]
 fn odd_names_at_the_top_are_unknown_keys() {

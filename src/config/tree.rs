@@ -327,6 +327,28 @@ impl<'t> Table<'t> {
         Some(addresses)
     }
 
+    /// A list of tables of two texts each; the environment writes them `FIRST=SECOND`, parted by spaces.
+    pub(super) fn pairs(&mut self, key: &'static str, [first, second]: [&str; 2]) -> Option<Vec<(String, String)>> {
+        let value = self.ask(key)?;
+        let pair = |value: &Value| match &value.kind {
+            ValueKind::Table(table) if table.len() == 2 => match (&table.get(first)?.kind, &table.get(second)?.kind) {
+                (ValueKind::String(one), ValueKind::String(other)) => Some((one.clone(), other.clone())),
+                _ => None,
+            },
+            _ => None,
+        };
+        let split = |text: &str| text.split_once('=').map(|(one, other)| (one.to_owned(), other.to_owned()));
+        let pairs = match &value.kind {
+            ValueKind::String(text) if from_environment(value) => text.split_whitespace().map(split).collect(),
+            ValueKind::Array(values) => values.iter().map(pair).collect(),
+            _ => None,
+        };
+        if pairs.is_none() {
+            self.fault(key, format!("is no list of {{ {first} = \"...\", {second} = \"...\" }}"));
+        }
+        pairs
+    }
+
     fn list(&self, key: &'static str, value: &Value) -> Option<Vec<String>> {
         match &value.kind {
             ValueKind::String(text) => Some(vec![text.clone()]),

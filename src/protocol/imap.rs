@@ -243,7 +243,7 @@ impl ClientDialogue for Client {
 
     fn refuse(&mut self, why: Refusal) -> Bytes {
         let code = match why {
-            Refusal::Credentials => "AUTHENTICATIONFAILED",
+            Refusal::Credentials | Refusal::Unauthenticated => "AUTHENTICATIONFAILED",
             Refusal::Authorization => "AUTHORIZATIONFAILED",
             Refusal::Application | Refusal::Mailbox => "CONTACTADMIN",
             Refusal::TokenUnavailable | Refusal::UpstreamUnavailable => "UNAVAILABLE",

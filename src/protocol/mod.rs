@@ -25,7 +25,7 @@ pub trait ClientDialogue: Send {
     fn greeting(&mut self) -> Bytes;
 
     /// One line, without its line end, or the literal that [`ClientDialogue::literal`] announced. Answers with what is
-    /// to be done, in order. Not to be called between an [`ClientAction::Authenticate`] and its verdict.
+    /// to be done, in order. Not to be called between an [`ClientAction::Authenticate`] (or `AuthenticateByAddress`) and its verdict.
     fn hear(&mut self, unit: Bytes, out: &mut Vec<ClientAction>);
 
     /// TLS is up, as [`ClientAction::StartTls`] asked.
@@ -56,6 +56,9 @@ pub enum ClientAction {
     StartTls(Bytes),
     /// Decide on this credential and say the verdict by `admit` or `refuse`.
     Authenticate(Credential),
+    /// The client goes on without a credential, as devices do that cannot log in: decide by its address, and say the verdict
+    /// by `admit` or `refuse`. Let in, this line is the first that the upstream hears of it.
+    AuthenticateByAddress(Bytes),
     /// Send these bytes and close the connection.
     Close(Bytes),
 }
@@ -220,6 +223,8 @@ pub struct Rejection {
 pub enum Refusal {
     /// User name or password is wrong. Which of the two is not told: it would help to guess.
     Credentials,
+    /// No credential was shown, and the address stands for nobody.
+    Unauthenticated,
     /// The password was right, but the authorization identity is somebody else's.
     Authorization,
     /// The identity provider refuses the application: nothing helps but an administrator.
@@ -239,7 +244,9 @@ impl Refusal {
     pub fn is_temporary(self) -> bool {
         match self {
             Self::TokenUnavailable | Self::UpstreamUnavailable | Self::MailboxInUse => true,
-            Self::Credentials | Self::Authorization | Self::Application | Self::Mailbox => false,
+            Self::Credentials | Self::Unauthenticated | Self::Authorization | Self::Application | Self::Mailbox => {
+                false
+            }
         }
     }
 
@@ -247,6 +254,7 @@ impl Refusal {
     pub fn text(self) -> &'static str {
         match self {
             Self::Credentials => "Authentication failed.",
+            Self::Unauthenticated => "Authentication required.",
             Self::Authorization => "Authentication succeeded, but not for that authorization identity.",
             Self::Application => "The identity provider refuses this proxy: see its log.",
             Self::TokenUnavailable => "The identity provider cannot be reached: try again later.",

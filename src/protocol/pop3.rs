@@ -196,7 +196,7 @@ impl ClientDialogue for Client {
     fn refuse(&mut self, why: Refusal) -> Bytes {
         self.state = State::between_commands();
         let code = match why {
-            Refusal::Credentials | Refusal::Authorization => "AUTH",
+            Refusal::Credentials | Refusal::Unauthenticated | Refusal::Authorization => "AUTH",
             Refusal::Application | Refusal::Mailbox => "SYS/PERM",
             Refusal::TokenUnavailable | Refusal::UpstreamUnavailable => "SYS/TEMP",
             Refusal::MailboxInUse => "IN-USE",

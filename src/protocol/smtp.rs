@@ -35,8 +35,8 @@ enum State {
     ExpectChunk { octets: u64 },
     /// The response to a SASL challenge.
     ExpectSaslResponse { exchange: sasl::Exchange },
-    /// The driver's word on the credential.
-    ExpectVerdict,
+    /// The driver's word on the credential, or on the address where MAIL came without one.
+    ExpectVerdict { by_address: bool },
     /// The driver's word that TLS is up.
     ExpectTls,
     /// Nothing: the connection is closed or the relay's.
@@ -58,6 +58,10 @@ impl Client {
             b"HELO" => out.push(reply(&format!("250 {OWN_NAME}"))),
             b"AUTH" => return self.auth(argument, out),
             b"STARTTLS" => return self.starttls(argument, out),
+            b"MAIL" if self.tls != ClientTls::Required => {
+                out.push(ClientAction::AuthenticateByAddress([line, b"\r\n"].concat().into()));
+                return State::ExpectVerdict { by_address: true };
+            }
             b"MAIL" | b"RCPT" | b"DATA" => out.push(self.not_yet()),
             b"BDAT" => return self.bdat(argument, out),
             b"NOOP" => out.push(reply("250 2.0.0 OK.")),
@@ -155,7 +159,7 @@ impl Client {
             }
             Ok(sasl::Step::Complete(credential)) => {
                 out.push(ClientAction::Authenticate(credential));
-                State::ExpectVerdict
+                State::ExpectVerdict { by_address: false }
             }
             Err(error) => {
                 let code = match error {
@@ -196,7 +200,7 @@ impl ClientDialogue for Client {
             State::ExpectCommand => self.command(&unit, out),
             State::ExpectChunk { octets } => self.chunk(octets.saturating_sub(unit.len() as u64), out),
             State::ExpectSaslResponse { exchange } => Self::sasl(exchange.respond(&unit), out),
-            state @ (State::ExpectVerdict | State::ExpectTls | State::Finished) => state,
+            state @ (State::ExpectVerdict { .. } | State::ExpectTls | State::Finished) => state,
         };
     }
 
@@ -206,15 +210,24 @@ impl ClientDialogue for Client {
     }
 
     fn admit(&mut self, said: Accepted) -> Bytes {
-        self.state = State::Finished;
+        if let State::ExpectVerdict { by_address: true } = mem::replace(&mut self.state, State::Finished) {
+            // The upstream answers MAIL itself.
+            return Bytes::new();
+        }
         let text = if said.text.is_empty() { &b"2.7.0 Authentication successful."[..] } else { &said.text };
         [b"235 ", text, b"\r\n"].concat().into()
     }
 
     /// A device that is told "wrong password" in an outage drops its job, so only what concerns the identity is permanent.
     fn refuse(&mut self, why: Refusal) -> Bytes {
-        self.state = State::ExpectCommand;
+        let by_address =
+            matches!(mem::replace(&mut self.state, State::ExpectCommand), State::ExpectVerdict { by_address: true });
         let code = match why {
+            // RFC 4954, 6.
+            Refusal::Unauthenticated => "530 5.7.0",
+            Refusal::Credentials | Refusal::Authorization | Refusal::Mailbox if by_address => "550 5.7.1",
+            // 454 is an answer to AUTH alone.
+            _ if by_address => "451 4.7.0",
             Refusal::Credentials | Refusal::Authorization | Refusal::Mailbox => "535 5.7.8",
             Refusal::Application | Refusal::TokenUnavailable | Refusal::UpstreamUnavailable | Refusal::MailboxInUse => {
                 "454 4.7.0"

@@ -583,7 +583,7 @@ pub(crate) fn base64(text: &str) -> String {
 /// The status of a refused login: response codes of RFC 5530, RFC 2449 and RFC 3206.
 pub(crate) fn refusal(protocol: Protocol, why: Refusal) -> String {
     let (imap, pop3) = match why {
-        Refusal::Credentials => ("AUTHENTICATIONFAILED", "AUTH"),
+        Refusal::Credentials | Refusal::Unauthenticated => ("AUTHENTICATIONFAILED", "AUTH"),
         Refusal::Authorization => ("AUTHORIZATIONFAILED", "AUTH"),
         Refusal::Application | Refusal::Mailbox => ("CONTACTADMIN", "SYS/PERM"),
         Refusal::TokenUnavailable | Refusal::UpstreamUnavailable => ("UNAVAILABLE", "SYS/TEMP"),

@@ -37,6 +37,9 @@ class Case(unittest.TestCase):
     def pop3(self, front):
         return self._closed_later(wire.Pop3(front.port("pop3"), front.tls, self.world.trust))
 
+    def smtp(self, front):
+        return self._closed_later(wire.Smtp(front.port("smtp"), front.tls, self.world.trust))
+
     def _closed_later(self, connection):
         self.addCleanup(connection.close)
         return connection

@@ -13,7 +13,7 @@ import case
 import world
 
 # Clients may be pointed anywhere; the others are about the proxy itself. `test_secrets` reads the logs of all.
-CLIENTS = ["test_relay", "test_dialogue", "test_curl", "test_fetchmail", "test_imaplib", "test_poplib"]
+CLIENTS = ["test_relay", "test_dialogue", "test_curl", "test_fetchmail", "test_imaplib", "test_poplib", "test_smtp"]
 ALL = ["test_upstream", "test_admission", *CLIENTS, "test_faults", "test_shutdown", "test_secrets"]
 
 

@@ -24,7 +24,10 @@ import urllib.request
 HERE = pathlib.Path(__file__).parent
 START_DEADLINE = 30  # seconds until a server must answer; a loaded CI machine is slow
 STOP_DEADLINE = 20
+# Dovecot's debug log has this once for each TLS handshake that begins.
+HANDSHAKE = "SSL: where=0x10, ret=1"
 AUDIENCE = "https://outlook.office365.com"
+PROTOCOLS = ("imap", "pop3", "smtp")
 
 
 # Below those that Linux gives to clients: or a client could take one while its server is away.
@@ -149,17 +152,16 @@ class Simulator(Server):
 
 
 class Dovecot(Server):
-    """IMAP and POP3, each on a port with TLS from the start and on one where STARTTLS is demanded.
+    """IMAP, POP3 and submission, each on a port with TLS from the start and on one where STARTTLS is demanded.
 
     `passdb` "oauth2" admits app-only tokens by XOAUTH2 and nothing else; "password" admits the accounts' passwords.
-    Both look into the same mailboxes.
+    Both look into the same mailboxes, and hand what is submitted to the sink at `sink_port`.
     """
 
-    def __init__(self, root, name, passdb, simulator, users, keys=None):
+    def __init__(self, root, name, passdb, simulator, users, keys, sink_port):
         super().__init__(root, name)
-        ports = free_ports(4)
-        arrangements = [(protocol, tls) for protocol in ("imap", "pop3") for tls in ("implicit", "starttls")]
-        self.ports = dict(zip(arrangements, ports))
+        arrangements = [(protocol, tls) for protocol in PROTOCOLS for tls in ("implicit", "starttls")]
+        self.ports = dict(zip(arrangements, free_ports(len(arrangements))))
         values = {
             "DIR": self.path,
             "USERS": users,
@@ -169,6 +171,7 @@ class Dovecot(Server):
             "PRIVATE_KEY": simulator.path / "server.key",
             "KEYS": keys,
             "ISSUER": simulator.issuer(),
+            "SINK_PORT": sink_port,
         }
         values |= {f"{protocol}_{tls}_PORT".upper(): port for (protocol, tls), port in self.ports.items()}
         for template in ("dovecot.conf", f"passdb-{passdb}.conf", "oauth2.conf"):
@@ -199,6 +202,13 @@ class Dovecot(Server):
     def port(self, protocol, tls):
         return self.ports[protocol, tls]
 
+    def handshakes(self):
+        """How many TLS connections it has seen, once its log has come to rest."""
+        text = None
+        while text != (text := self.text()):
+            time.sleep(0.3)
+        return text.count(HANDSHAKE)
+
 
 class Proxy(Server):
     """The program under test. `settings` is its configuration as a tree of dictionaries."""
@@ -226,7 +236,7 @@ class Proxy(Server):
 
 
 def listener(protocol, tls):
-    """Its name in the configuration. `imap` and `pop3` are there in any case, so they are to be used."""
+    """Its name in the configuration. Those named as a protocol are there in any case, so they are to be used."""
     return protocol if tls == "none" else f"{protocol}-{tls}"
 
 

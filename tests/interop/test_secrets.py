@@ -12,7 +12,7 @@ SHORTEST = 8  # octets; anything shorter may stand in a log by chance
 class Secrets(case.Case):
     def setUp(self):
         """At least one login by each protocol, should this be the only test that runs."""
-        for connect in (self.imap, self.pop3):
+        for connect in (self.imap, self.pop3, self.smtp):
             connect(self.front).login(self.world.sample)
 
     def logs(self, *kinds):

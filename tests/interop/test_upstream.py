@@ -9,21 +9,21 @@ import world
 
 class Tokens(case.Case):
     def verdict(self, token, mailbox=None):
-        """What IMAP and POP3 say to it: the error challenges and the verdicts."""
+        """What IMAP, POP3 and SMTP say to it: the error challenges and the verdicts."""
         past_the_proxy = world.Front(self.world.dovecot, "implicit")
         mailbox = mailbox or self.world.sample.mailbox
-        return [way(past_the_proxy).xoauth2(mailbox, token) for way in (self.imap, self.pop3)]
+        return [way(past_the_proxy).xoauth2(mailbox, token) for way in (self.imap, self.pop3, self.smtp)]
 
     def claims(self, **changed):
         return servers.jwt_claims(self.world.simulator.token()) | changed
 
     def assert_refused(self, said):
-        for (challenge, verdict), refusal in zip(said, (b"x NO", b"-ERR")):
+        for (challenge, verdict), refusal in zip(said, (b"x NO", b"-ERR", b"535 ")):
             self.assertIn(b'"status"', challenge or b"")
             self.assertTrue(verdict.startswith(refusal), verdict)
 
     def assert_admitted(self, said):
-        for (challenge, verdict), success in zip(said, (b"x OK", b"+OK")):
+        for (challenge, verdict), success in zip(said, (b"x OK", b"+OK", b"235 ")):
             self.assertIsNone(challenge)
             self.assertTrue(verdict.startswith(success), verdict)
 

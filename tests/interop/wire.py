@@ -1,4 +1,4 @@
-"""The smallest clients that can judge a relay: IMAP and POP3 by hand, every byte kept, and XOAUTH2 past the proxy."""
+"""The smallest clients that can judge a relay: IMAP, POP3, SMTP by hand, every byte kept; XOAUTH2 past the proxy."""
 
 import base64
 import re
@@ -177,6 +177,69 @@ class Pop3(Wire):
         if verdict.startswith(b"+ "):
             challenge, verdict = base64.b64decode(verdict[2:]), self.ask(b"")
         return challenge, verdict
+
+
+class Smtp(Wire):
+    """Submission, RFC 6409."""
+
+    def __init__(self, port, tls, trust):
+        super().__init__(port)
+        if tls == "implicit":
+            self.upgrade(trust)
+        self.greeting = self.reply()
+        if tls == "starttls":
+            self.ehlo()
+            self.command(b"STARTTLS", b"220")
+            self.upgrade(trust)
+        self.capabilities = self.ehlo()
+
+    def reply(self):
+        """The lines of one reply."""
+        lines = [self.line()]
+        while lines[-1][3:4] == b"-":
+            lines.append(self.line())
+        return lines
+
+    def ask(self, text):
+        """The last line of the reply."""
+        self.send(text + b"\r\n")
+        return self.reply()[-1]
+
+    def command(self, text, code=b"250"):
+        answer = self.ask(text)
+        if not answer.startswith(code + b" "):
+            raise AssertionError(f"{text!r} was answered {answer!r}")
+        return answer
+
+    def ehlo(self):
+        """The keywords."""
+        self.send(b"EHLO client.example\r\n")
+        return [line[4:].rstrip().decode() for line in self.reply()[1:]]
+
+    def ask_login(self, name, password):
+        return self.ask(b"AUTH PLAIN " + base64.b64encode(b"\0%s\0%s" % (name, password)))
+
+    def login(self, account):
+        answer = self.ask_login(account.mailbox.encode(), account.password)
+        if not answer.startswith(b"235 "):
+            raise AssertionError(f"AUTH of {account.mailbox} was answered {answer!r}")
+
+    def xoauth2(self, mailbox, token):
+        """The error challenge (None without) and the reply."""
+        self.ask(b"AUTH XOAUTH2")
+        verdict, challenge = self.ask(xoauth2(mailbox, token)), None
+        if verdict.startswith(b"334 "):
+            challenge, verdict = base64.b64decode(verdict[4:]), self.ask(b"")
+        return challenge, verdict
+
+    def envelope(self, sender, recipient):
+        return b"MAIL FROM:<%s> BODY=8BITMIME\r\nRCPT TO:<%s>\r\n" % (sender.encode(), recipient.encode())
+
+
+def stuffed(message):
+    """As it goes behind DATA, the closing dot included."""
+    text = message if message.endswith(b"\r\n") else message + b"\r\n"
+    return re.sub(rb"(?:\A|(?<=\r\n))\.", b"..", text) + b".\r\n"
 
 
 def xoauth2(mailbox, token):

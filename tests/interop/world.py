@@ -8,6 +8,7 @@ import subprocess
 
 import corpus
 import servers
+import sink
 import wire
 
 # REFERENCE=1 sends the clients to a Dovecot that takes their passwords: what fails then is the test's own fault.
@@ -15,6 +16,9 @@ REFERENCE = bool(os.environ.get("REFERENCE"))
 CLIENT_TLS = ("implicit", "starttls") if REFERENCE else ("none", "starttls", "implicit")
 UPSTREAM_TLS = ("reference",) if REFERENCE else ("implicit", "starttls")
 SPARE_MAILBOXES = 60
+# What Dovecot offers after login, unlike Exchange: no BINARYMIME, no SMTPUTF8, and another SIZE. (BURL, which it offers
+# too, is left out: no client here has use for it.)
+SMTP_CAPABILITIES = ["8BITMIME", "CHUNKING", "DSN", "ENHANCEDSTATUSCODES", "PIPELINING", "SIZE 200000000"]
 
 AWKWARD_PASSWORDS = {
     "quotes": b'say "friend" and "enter',
@@ -65,6 +69,7 @@ class World:
         self.root = pathlib.Path(root)
         self.binaries = pathlib.Path(binaries)
         self.everything = []  # every server that ever ran: their logs are searched at the end
+        self.sink = None
         self.corpus = Account("corpus@example.com", b"correct horse battery staple")
         self.sample = Account("sample@example.com", b"Tr0ub4dor&3, they said")
         self.stranger = Account("stranger@example.com", b"nobody upstream knows me")
@@ -85,6 +90,8 @@ class World:
         self.signer = servers.Signer(self.root)
         self._write_keys()
         self._write_mailboxes()
+        (port,) = servers.free_ports(1)
+        self.sink = sink.Sink(port)
         self.dovecot = self.new_dovecot("dovecot", "oauth2")
         self.reference = self.new_dovecot("reference", "password")
         if REFERENCE:
@@ -104,6 +111,8 @@ class World:
     def stop(self):
         for server in reversed(self.everything):
             server.stop()
+        if self.sink:
+            self.sink.close()
 
     def front(self, tls, upstream):
         return self._ways[upstream, tls]
@@ -125,7 +134,8 @@ class World:
             maildir.add(message)
 
     def new_dovecot(self, name, passdb):
-        return self._keep(servers.Dovecot(self.root, name, passdb, self.simulator, self._users[passdb], self._keys))
+        users = self._users[passdb]
+        return self._keep(servers.Dovecot(self.root, name, passdb, self.simulator, users, self._keys, self.sink.port))
 
     def new_proxy(self, name, settings, environment=None):
         environment = {"INTEROP_PASSWORD": self.variable.text, **(environment or {})}
@@ -133,7 +143,7 @@ class World:
 
     def settings(self, dovecot, upstream_tls):
         """A configuration with a listener for each protocol and kind of TLS."""
-        names = [(protocol, tls) for protocol in ("imap", "pop3") for tls in ("none", "starttls", "implicit")]
+        names = [(protocol, tls) for protocol in servers.PROTOCOLS for tls in ("none", "starttls", "implicit")]
         return {
             "apps": {
                 "interop": {
@@ -159,8 +169,9 @@ class World:
                     "address": f"localhost:{dovecot.port(protocol, upstream_tls)}",
                     "tls": upstream_tls,
                     "ca_file": str(self.simulator.ca),
+                    **({"capabilities": SMTP_CAPABILITIES} if protocol == "smtp" else {}),
                 }
-                for protocol in ("imap", "pop3")
+                for protocol in servers.PROTOCOLS
             },
         }
 
@@ -175,10 +186,13 @@ class World:
     def direct_pop3(self, account, tls="implicit"):
         return self._direct(wire.Pop3, "pop3", account, tls)
 
+    def direct_smtp(self, account, tls="implicit"):
+        return self._direct(wire.Smtp, "smtp", account, tls)
+
     def _direct(self, kind, protocol, account, tls):
         connection = kind(self.dovecot.port(protocol, tls), tls, self.trust)
         _, verdict = connection.xoauth2(account.mailbox, self.simulator.token())
-        if not verdict.startswith((b"x OK", b"+OK")):
+        if not verdict.startswith((b"x OK", b"+OK", b"235")):
             raise AssertionError(f"Dovecot refused {account.mailbox}: {verdict!r}")
         return connection
 

@@ -201,9 +201,14 @@ async fn log_in(
                 }
                 Err(cause) => {
                     let why = cause.refusal();
-                    warn!(%peer, user = username, refusal = ?why, "login refused: {cause}");
                     client.send(&dialogue.refuse(why)).await?;
-                    deadline = tokio::time::Instant::now() + LOGIN_TIMEOUT;
+                    if matches!(cause, Cause::Untrusted) {
+                        // Nobody has tried to log in: it costs nothing to say MAIL, and so it counts for nothing.
+                        debug!(%peer, "{cause}");
+                    } else {
+                        warn!(%peer, user = username, refusal = ?why, "login refused: {cause}");
+                        deadline = tokio::time::Instant::now() + LOGIN_TIMEOUT;
+                    }
                 }
             }
         }

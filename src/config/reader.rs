@@ -506,7 +506,7 @@ impl Reader<'_> {
         let modes = [("implicit", true), ("starttls", false)];
         let implicit_tls = table.word("tls", &modes).unwrap_or(default_implicit_tls(protocol));
         let tls = self.trust(&mut table);
-        let capabilities = table.texts("capabilities");
+        let capabilities = table.lines("capabilities");
         for capability in capabilities.iter().flatten() {
             let allowed = |c: char| c.is_ascii_graphic() || (c == ' ' && protocol != Protocol::Imap);
             if !capability.chars().all(allowed) {
@@ -527,6 +527,11 @@ impl Reader<'_> {
     }
 }
 
+/// Listeners for IPv6 take no IPv4.
+fn is_nobody(address: IpAddr) -> bool {
+    address.is_unspecified() || matches!(address, IpAddr::V6(address) if address.to_ipv4_mapped().is_some())
+}
+
 /// Who is let in without a login: devices that send mail and cannot.
 fn trusted(
     table: &mut Table<'_>,
@@ -545,8 +550,18 @@ fn trusted(
             None => {
                 table.fault("trusted", format!("{address:?} is neither an address nor a network, as 192.168.7.0/28"));
             }
-            Some(network) if network.prefix_len() == 0 => {
-                table.fault("trusted", format!("{address} would let everybody send without a login"));
+            Some(network) if network.trunc() != network => {
+                let whole = network.trunc();
+                table.fault("trusted", format!("{address} is an address within {whole}: write the one or the other"));
+            }
+            Some(network) if network.prefix_len() < if network.addr().is_ipv4() { 16 } else { 48 } => {
+                table.fault("trusted", format!("{address} would let far too many send without a login"));
+            }
+            Some(network) if is_nobody(network.addr()) => {
+                table.fault("trusted", format!("{address} is the address of no client"));
+            }
+            Some(network) if found.iter().any(|trusted: &Trusted| trusted.network == network) => {
+                table.fault("trusted", format!("{address} is written twice"));
             }
             Some(network) => match profiles.iter().find(|known| known.name == profile) {
                 Some(known) if known.mailbox.is_some() => found.push(Trusted { network, profile }),

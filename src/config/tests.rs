@@ -245,9 +245,24 @@ fn who_is_let_in_without_a_login_is_checked() {
     let from_environment =
         load(MINIMAL, &[("XOAUTH2_PROXY_LISTENERS__SMTP__TRUSTED", "192.0.2.7=scanner 192.0.2.8=scanner")]);
     assert_eq!(from_environment.listeners[2].trusted.len(), 2);
+    let capabilities = load(MINIMAL, &[("XOAUTH2_PROXY_UPSTREAMS__SMTP__CAPABILITIES", "SIZE 1000, PIPELINING")]);
+    assert_eq!(capabilities.upstreams[&Protocol::Smtp].capabilities, ["SIZE 1000", "PIPELINING"]);
     for (trusted, fault) in [
-        (r#"{ address = "0.0.0.0/0", profile = "scanner" }"#, "0.0.0.0/0 would let everybody send without a login"),
-        (r#"{ address = "::/0", profile = "scanner" }"#, "::/0 would let everybody send without a login"),
+        (r#"{ address = "0.0.0.0/0", profile = "scanner" }"#, "0.0.0.0/0 would let far too many send without a login"),
+        (
+            r#"{ address = "128.0.0.0/1", profile = "scanner" }"#,
+            "128.0.0.0/1 would let far too many send without a login",
+        ),
+        (
+            r#"{ address = "192.168.7.20/24", profile = "scanner" }"#,
+            "192.168.7.20/24 is an address within 192.168.7.0/24: write the one or the other",
+        ),
+        (r#"{ address = "::ffff:192.0.2.7", profile = "scanner" }"#, "::ffff:192.0.2.7 is the address of no client"),
+        (
+            r#"{ address = "192.0.2.7", profile = "scanner" }, { address = "192.0.2.7/32", profile = "scanner" }"#,
+            "192.0.2.7/32 is written twice",
+        ),
+        (r#"{ address = "::/0", profile = "scanner" }"#, "::/0 would let far too many send without a login"),
         (
             r#"{ address = "printer", profile = "scanner" }"#,
             r#""printer" is neither an address nor a network, as 192.168.7.0/28"#,

@@ -279,9 +279,20 @@ impl<'t> Table<'t> {
 
     /// A text or a list of texts; the environment parts them by spaces.
     pub(super) fn texts(&mut self, key: &'static str) -> Option<Vec<String>> {
+        self.texts_parted_by(key, char::is_whitespace)
+    }
+
+    /// As [`Table::texts`], of texts that may hold spaces; the environment parts them by commas.
+    pub(super) fn lines(&mut self, key: &'static str) -> Option<Vec<String>> {
+        self.texts_parted_by(key, |c| c == ',')
+    }
+
+    fn texts_parted_by(&mut self, key: &'static str, parts: fn(char) -> bool) -> Option<Vec<String>> {
         let value = self.ask(key)?;
         let texts = match &value.kind {
-            ValueKind::String(text) if from_environment(value) => text.split_whitespace().map(str::to_owned).collect(),
+            ValueKind::String(text) if from_environment(value) => {
+                text.split(parts).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+            }
             _ => self.list(key, value)?,
         };
         if texts.is_empty() || texts.iter().any(String::is_empty) {

@@ -24,7 +24,20 @@ pub(super) const EXCHANGE_CAPABILITIES: &[&str] =
 pub struct Client {
     tls: ClientTls,
     capabilities: Arc<[String]>,
+    /// EHLO or HELO has been said.
+    greeted: bool,
+    by_address: ByAddress,
     state: State,
+}
+
+/// Whether MAIL without a login may ask for the client's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ByAddress {
+    /// It may; so often it has.
+    Asked(u8),
+    /// The client has shown a credential, which was refused, or has said what no mail program says: a web page can have a
+    /// browser send commands of SMTP as the body of a request, behind lines of HTTP.
+    Never,
 }
 
 #[derive(Debug)]
@@ -46,22 +59,26 @@ enum State {
 impl Client {
     /// A client has connected; `capabilities` are the upstream's EHLO keywords after login.
     pub fn new(tls: ClientTls, capabilities: Arc<[String]>) -> Self {
-        Self { tls, capabilities, state: State::ExpectCommand }
+        Self { tls, capabilities, greeted: false, by_address: ByAddress::Asked(0), state: State::ExpectCommand }
     }
 
-    fn command(&self, line: &[u8], out: &mut Vec<ClientAction>) -> State {
+    fn command(&mut self, line: &[u8], out: &mut Vec<ClientAction>) -> State {
         // "Receivers SHOULD tolerate trailing white space before the terminating <CRLF>" (RFC 5321, 4.1.1).
         let (verb, argument) = split_command(line.trim_ascii_end());
         match verb.to_ascii_uppercase().as_slice() {
             // Whatever name it is, it is taken: devices say `EHLO [scanner]`, `EHLO my printer`, or nothing.
-            b"EHLO" => out.push(self.ehlo()),
-            b"HELO" => out.push(reply(&format!("250 {OWN_NAME}"))),
+            b"EHLO" => {
+                self.greeted = true;
+                out.push(self.ehlo());
+            }
+            b"HELO" => {
+                self.greeted = true;
+                out.push(reply(&format!("250 {OWN_NAME}")));
+            }
             b"AUTH" => return self.auth(argument, out),
             b"STARTTLS" => return self.starttls(argument, out),
-            b"MAIL" if self.tls != ClientTls::Required => {
-                out.push(ClientAction::AuthenticateByAddress([line, b"\r\n"].concat().into()));
-                return State::ExpectVerdict { by_address: true };
-            }
+            b"MAIL" if self.tls != ClientTls::Required => return self.mail(line, out),
+            b"VRFY" | b"EXPN" | b"HELP" if self.tls == ClientTls::Required => out.push(self.not_yet()),
             b"MAIL" | b"RCPT" | b"DATA" => out.push(self.not_yet()),
             b"BDAT" => return self.bdat(argument, out),
             b"NOOP" => out.push(reply("250 2.0.0 OK.")),
@@ -74,7 +91,29 @@ impl Client {
                 out.push(ClientAction::Close(Bytes::from(format!("221 2.0.0 {OWN_NAME} is signing off.\r\n"))));
                 return State::Finished;
             }
-            _ => out.push(reply("500 5.5.1 Command unknown.")),
+            _ => {
+                self.by_address = ByAddress::Never;
+                out.push(reply("500 5.5.1 Command unknown."));
+            }
+        }
+        State::ExpectCommand
+    }
+
+    /// MAIL without a login. Its answer is the upstream's, if the address is let in.
+    fn mail(&mut self, line: &[u8], out: &mut Vec<ClientAction>) -> State {
+        match self.by_address {
+            ByAddress::Never => out.push(self.not_yet()),
+            // RFC 5321, 4.1.4.
+            ByAddress::Asked(_) if !self.greeted => out.push(reply("503 5.5.1 EHLO or HELO comes first.")),
+            ByAddress::Asked(MOST_ASKED) => {
+                out.push(ClientAction::Close(Bytes::from_static(b"421 4.7.0 Too many refusals.\r\n")));
+                return State::Finished;
+            }
+            ByAddress::Asked(times) => {
+                self.by_address = ByAddress::Asked(times + 1);
+                out.push(ClientAction::AuthenticateByAddress([line, b"\r\n"].concat().into()));
+                return State::ExpectVerdict { by_address: true };
+            }
         }
         State::ExpectCommand
     }
@@ -90,7 +129,8 @@ impl Client {
     /// `BDAT chunk-size [LAST]`: the octets follow whatever the answer is, and are "accepted and discarded" (RFC 3030, 2).
     fn bdat(&self, argument: &[u8], out: &mut Vec<ClientAction>) -> State {
         let size = argument.split(|&octet| octet == b' ').next().unwrap_or_default();
-        match std::str::from_utf8(size).ok().and_then(|size| size.parse::<u64>().ok()) {
+        let digits = size.iter().all(u8::is_ascii_digit);
+        match std::str::from_utf8(size).ok().filter(|_| digits).and_then(|size| size.parse::<u64>().ok()) {
             Some(octets) => self.chunk(octets, out),
             None => {
                 // What follows cannot be told from commands.
@@ -206,6 +246,7 @@ impl ClientDialogue for Client {
 
     fn secured(&mut self) {
         self.tls = ClientTls::Active;
+        self.greeted = false;
         self.state = State::ExpectCommand;
     }
 
@@ -222,6 +263,9 @@ impl ClientDialogue for Client {
     fn refuse(&mut self, why: Refusal) -> Bytes {
         let by_address =
             matches!(mem::replace(&mut self.state, State::ExpectCommand), State::ExpectVerdict { by_address: true });
+        if !by_address {
+            self.by_address = ByAddress::Never;
+        }
         let code = match why {
             // RFC 4954, 6.
             Refusal::Unauthenticated => "530 5.7.0",
@@ -254,6 +298,9 @@ impl ClientDialogue for Client {
         }
     }
 }
+
+/// Refused at so many MAILs, a device had better connect anew, later.
+const MOST_ASKED: u8 = 3;
 
 /// Octets of a chunk that are taken at a time, to be forgotten.
 fn piece(octets: u64) -> usize {

@@ -234,6 +234,7 @@ impl ClientDialogue for Client {
     fn hear(&mut self, unit: Bytes, out: &mut Vec<ClientAction>) {
         self.state = match mem::replace(&mut self.state, State::Finished) {
             State::ExpectCommand if unit.contains(&0) => {
+                self.by_address = ByAddress::Never;
                 out.push(reply("500 5.5.2 NUL is in no command."));
                 State::ExpectCommand
             }

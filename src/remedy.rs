@@ -27,6 +27,11 @@ pub(crate) fn remedy(protocol: Protocol, rejection: &Rejection) -> String {
              it has too many connections"
         );
     }
+    if said.contains("Concurrent connections") {
+        return String::from(
+            " -- Exchange takes three connections a mailbox: fewer devices at once, or more mailboxes",
+        );
+    }
     if rejection.why != Refusal::Mailbox {
         return String::new();
     }
@@ -71,6 +76,12 @@ mod tests {
                 "for this mailbox: Set-CASMailbox -SmtpClientAuthenticationDisabled $false",
             ),
             (Protocol::Smtp, Refusal::Mailbox, "535 5.7.3 Authentication unsuccessful", "SMTP.SendAsApp"),
+            (
+                Protocol::Smtp,
+                Refusal::MailboxInUse,
+                "432 4.3.2 Concurrent connections limit exceeded.",
+                "three connections",
+            ),
         ] {
             let sentence = remedy(protocol, &Rejection { why, said: said.to_owned() });
             assert!(sentence.contains(cmdlet), "{said}: {sentence}");

@@ -201,7 +201,7 @@ async fn log_in(
                 }
                 Err(cause) => {
                     let why = cause.refusal();
-                    client.send(&dialogue.refuse(why)).await?;
+                    // Logged first: a client that is gone by now must not escape it.
                     if matches!(cause, Cause::Untrusted) {
                         // Nobody has tried to log in: it costs nothing to say MAIL, and so it counts for nothing.
                         debug!(%peer, "{cause}");
@@ -209,6 +209,7 @@ async fn log_in(
                         warn!(%peer, user = username, refusal = ?why, "login refused: {cause}");
                         deadline = tokio::time::Instant::now() + LOGIN_TIMEOUT;
                     }
+                    client.send(&dialogue.refuse(why)).await?;
                 }
             }
         }

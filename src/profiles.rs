@@ -228,9 +228,7 @@ impl Profiles {
         });
         plain | hashed.await.unwrap_or(false)
     }
-}
 
-impl Profiles {
     /// The hashes that decide, and the decoys that make them as many as any profile has.
     fn work(&self, candidates: &[Password]) -> (Vec<HashedPassword>, Vec<HashedPassword>) {
         let hashes: Vec<_> = hashed(candidates).cloned().collect();
